@@ -1,0 +1,1 @@
+"""The command line: a demonstration, a benchmark, facts about the installation, the kernel cache."""

@@ -1,0 +1,79 @@
+"""The arguments of `python -m jitgrad`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jitgrad.cli import bench, demo, info
+from jitgrad.cli.peers import ENGINES
+from jitgrad.cli.terminal import MissingExtra
+from jitgrad.cli.workloads import DTYPES, SIZES, WORKLOADS
+
+BENCH_NOTES = """\
+How it is measured: all engines run in one process, interleaved. In each round every engine runs once, in
+random order, after one call that is not timed; a run repeats a short call until it takes some 10 ms. The
+table shows medians over the rounds. Inputs lie where the engine wants them before the clock starts, results
+are waited for (block_until_ready), JAX has 64-bit types enabled, every engine keeps its default number of
+threads. Before timing, all results are compared. GB/s counts each array input read once and each array
+result written once; the copy that it is compared with moves as many bytes, by one thread or by all,
+whichever is faster. The first call includes tracing and compiling, with empty kernel caches on disk, without
+the engine's own start-up. torch.compile needs a C++ compiler; an engine that fails shows its error.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = parser().parse_args(arguments)
+    try:
+        status: int = options.run(options)
+    except MissingExtra as error:
+        print(f"python -m jitgrad {options.command}: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Declare the commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m jitgrad", description="Fused gradients of NumPy functions.")
+    commands = top.add_subparsers(dest="command", required=True, metavar="command")
+
+    command = commands.add_parser("demo", help="fit two classifiers to handwritten digits and draw a picture")
+    command.add_argument("--output", type=Path, default=Path("jitgrad-demo.png"), help="the picture to write")
+    command.add_argument("--iterations", type=int, default=demo.ITERATIONS, help="of L-BFGS, at most")
+    command.set_defaults(run=lambda o: demo.run(o.output, o.iterations))
+
+    add_bench(commands)
+
+    command = commands.add_parser("info", help="print versions, processor, threads and the cache folder")
+    command.set_defaults(run=lambda o: info.run())
+
+    command = commands.add_parser("cache", help="look at the kernels kept on disk, or remove them")
+    command.add_argument("action", nargs="?", choices=sorted(info.CACHE_ACTIONS), default="list")
+    command.set_defaults(run=lambda o: info.CACHE_ACTIONS[o.action]())
+    return top
+
+
+def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the bench command."""
+    command = commands.add_parser(
+        "bench",
+        help="time values with gradients against other engines",
+        epilog=BENCH_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    choices: tuple[tuple[str, Sequence[str], Sequence[str]], ...] = (
+        ("workloads", list(WORKLOADS), list(WORKLOADS)),
+        ("sizes", list(SIZES), ["M"]),
+        ("dtypes", list(DTYPES), ["float32"]),
+        ("engines", list(ENGINES), list(ENGINES)),
+    )
+    for name, allowed, default in choices:
+        note = f"of {', '.join(allowed)} (default: {'all' if default == allowed else default[0]})"
+        option = command.add_argument(f"--{name}", nargs="+", choices=allowed, default=default, help=note)
+        option.metavar = name[:-1].upper()
+    command.add_argument("--rounds", type=int, default=11, help="how often each is timed (default: 11)")
+    command.add_argument("--json", type=Path, help="write the medians and all rounds to this file")
+    command.set_defaults(run=lambda o: bench.run(o.workloads, o.sizes, o.dtypes, o.engines, o.rounds, o.json))

@@ -1,0 +1,262 @@
+"""Fusion: a graph to a Program of few kernels and library calls.
+
+Every node is either materialised (it has a buffer: outputs, what library calls read and write, reductions over all
+rows) or recomputed inside each kernel that needs it. A kernel collects the materialised nodes that loop over one
+domain and can be computed before, with or after each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
+from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, fuses, identity, is_row_reduction
+from jitgrad.ops.structure import reshape
+from jitgrad.program import RESULT, Call, Kernel, Program, Store, scalar
+from jitgrad.tidy import tidied
+
+MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value is stored
+
+
+def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Program:
+    """Group the graph's nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
+    strides = strides or {}
+    graph = Graph(graph.inputs, rebuild(graph.outputs, _flattened))
+    required = _required(graph)
+    while True:
+        schedule = _Schedule(graph, required, strides)
+        if not schedule.blocked:
+            return Program(graph.inputs, graph.outputs, schedule.finished(), strides)
+        assert not schedule.blocked <= required, "fusion makes no progress"
+        required |= schedule.blocked
+
+
+def _flattened(node: Node, args: tuple[Node, ...]) -> Node:
+    """Reductions over several axes, or with several axes after them, as reductions over one axis of a reshape."""
+    node = with_args(node, args)
+    if node.op.kind != "reduce":
+        return node
+    (x,), axes = node.args, node.param("axes")
+    first, last = axes[0], axes[-1] + 1
+    trailing = last == x.ndim
+    before, after = x.shape[:first], x.shape[last:]
+    if not (len(axes) > 1 and trailing and (first or inner_axis(x) is None)) and not (not first and len(after) > 1):
+        return node
+    run = _size(x.shape[first:last])
+    flat: Node = reshape(x, shape=(*before, run, *((_size(after),) if after else ())))
+    result: Node = reshape(node.op(flat, axes=(first,)), shape=node.shape)
+    return result
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for n in shape:
+        size *= n
+    return size
+
+
+def inner_axis(root: Node) -> int | None:
+    """The length of the rows that a kernel loops over inside `root`'s own domain: of the row reductions it is made of."""
+    found: dict[Node, int | None] = {}
+    for node in toposort((root,), stop=lambda n: n.op.kind == "call"):
+        found[node] = _inner_of(node, found)
+    return found[root]
+
+
+def _inner_of(node: Node, found: dict[Node, int | None]) -> int | None:
+    if is_row_reduction(node):
+        return node.args[0].shape[-1]
+    if fuses(node):
+        return next((found[a] for a in node.args if found[a] is not None), None)
+    if node.op.kind != "view":
+        return None
+    params = dict(node.params)
+    if "source" in params:
+        read = [s for s in params["source"] if s is not None]
+        repeats = any(s is None and n != 1 for s, n in zip(params["source"], node.shape, strict=True))
+        return None if repeats or read != sorted(read) else found[node.args[0]]
+    if "step" in params:
+        return found[node.args[0]]
+    return node.args[0].shape[-1] if len(node.args) == 2 else None
+
+
+def in_memory(node: Node) -> bool:
+    return node.op is INPUT or node.op is CAPTURE
+
+
+def is_call(node: Node) -> bool:
+    """Whether the node is left to a library: its op is a call, or no kernel can be printed for it."""
+    if node.op.kind == "reduce":
+        axes, x = node.param("axes"), node.args[0]
+        known = axes[0] == 0 or axes == (x.ndim - 1,)
+        return x.aval.size == 0 or not known or x.dtype not in FUSIBLE_DTYPES
+    return node.op.kind == "call" or (node.op.kind == "map" and not fuses(node))
+
+
+def viewed(node: Node) -> Node:
+    """The buffer that a library call reads when it takes the node as a free view."""
+    while node.op.kind == "view" and len(node.args) == 1:
+        node = node.args[0]
+    return node
+
+
+def _required(graph: Graph) -> set[Node]:
+    required = {o for o in graph.outputs if not in_memory(o) and o.op is not LITERAL}
+    depth: dict[Node, int] = {}
+    for node in graph.nodes():
+        if is_call(node):
+            required.add(node)
+            required.update(b for b in map(viewed, node.args) if b.args and not in_memory(b))
+        elif node.op.kind == "reduce" and not is_row_reduction(node):
+            required.add(node)
+        depth[node] = 1 + max((depth[a] for a in node.args if a not in required), default=0)
+        if depth[node] > MAX_DEPTH:
+            required.add(node)
+    return required
+
+
+@dataclass(slots=True)
+class _Group:
+    """A kernel in the making, at its place in the schedule."""
+
+    position: int
+    domain: tuple[int, ...]
+    body: Body
+    stores: list[Store] = field(default_factory=list)
+    epilogue: list[Store] = field(default_factory=list)
+
+
+class _NotYet(Exception):
+    """The kernel runs before a value that the node needs is complete."""
+
+
+class _Schedule:
+    """Places every required node, in evaluation order, into the first kernel that can take it."""
+
+    def __init__(self, graph: Graph, required: set[Node], strides: dict[Node, tuple[int, ...]]) -> None:
+        self.steps: list[_Group | Call] = []
+        self.home: dict[Node, int] = {}
+        self.final: set[Node] = set()  # totals and columns: complete only when their kernel ends
+        self.blocked: set[Node] = set()
+        self.required = required
+        self.strides = strides
+        for node in graph.nodes():
+            if node in required:
+                self._place(node)
+
+    def finished(self) -> tuple[Kernel | Call, ...]:
+        return tuple(
+            step if isinstance(step, Call) else tidied(Kernel(step.domain, tuple(step.stores), tuple(step.epilogue)))
+            for step in self.steps
+        )
+
+    def _place(self, node: Node) -> None:
+        if is_call(node) or self._must_copy(node):
+            self.home[node] = len(self.steps)
+            self.steps.append(Call(node))
+            return
+        if node.shape == () and node.op.kind != "reduce" and self._append_epilogue(node):
+            return
+        domain = _domain(node)
+        for step in self.steps:
+            if isinstance(step, _Group) and step.domain == domain and self._join(step, node):
+                return
+        self._join(self._new_group(domain), node, alone=True)
+
+    def _must_copy(self, node: Node) -> bool:
+        """A view that no index map expresses: reshape of an input that is not contiguous, of a buffer's view."""
+        if node.op.kind != "view" or len(node.args) != 1 or "source" in dict(node.params) or "step" in dict(node.params):
+            return False
+        return node.args[0] in self.strides
+
+    def _new_group(self, domain: tuple[int, ...]) -> _Group:
+        position = len(self.steps)
+
+        def loads(node: Node) -> bool:
+            home = self.home.get(node)
+            if home is None:
+                return False
+            if home > position or (home == position and node in self.final):
+                raise _NotYet
+            return home < position
+
+        group = _Group(position, domain, Body(domain, loads, self.strides))
+        self.steps.append(group)
+        return group
+
+    def _join(self, group: _Group, node: Node, alone: bool = False) -> bool:
+        """Try to compute the node in the kernel; a kernel takes only what shares data with it."""
+        before = group.body.snapshot()
+        try:
+            store = self._store(group.body, node)
+        except _NotYet:
+            group.body.restore(before)
+            return False
+        except Blocked as blocked:
+            group.body.restore(before)
+            if alone:
+                self.blocked.update(blocked.nodes)
+                self.home[node] = group.position
+            return False
+        if not alone and not self._shares(store, before[0], group):
+            group.body.restore(before)
+            return False
+        group.stores.append(store)
+        self.home[node] = group.position
+        if store.level in ("total", "columns"):
+            self.final.add(node)
+        return True
+
+    def _shares(self, store: Store, buffers: dict[Node, None], group: _Group) -> bool:
+        mine = set(toposort((store.value,)))
+        if any(s.value in mine for s in group.stores):
+            return True
+        return any(n.param("buffer") in buffers for n in mine if n.op.name == "load")
+
+    def _store(self, body: Body, node: Node) -> Store:
+        domain = body.domain
+        if node.op.kind == "reduce" and not is_row_reduction(node):
+            (x,) = node.args
+            level = "columns" if node.shape else "total"
+            return Store(level, body.lower(x, identity(x.ndim)), node, node.op)  # type: ignore[arg-type]
+        index = identity(node.ndim)
+        level = "element" if len(domain) == max(node.ndim, 1) else "row"
+        return Store(level, body.lower(node, index), node)  # type: ignore[arg-type]
+
+    def _append_epilogue(self, node: Node) -> bool:
+        """Put a scalar into the epilogue of the kernel that completes the last total it needs."""
+        order = toposort((node,), stop=lambda n: n in self.home or in_memory(n))
+        leaves = [n for n in order if n in self.home]
+        inside = set(order) - set(leaves)
+        if not leaves or not all(n.shape == () and (in_memory(n) or n.op is LITERAL or fuses(n)) for n in inside):
+            return False
+        position = max(self.home[n] for n in leaves)
+        group = self.steps[position]
+        if not isinstance(group, _Group) or any(n.shape for n in leaves):
+            return False
+        here = [n for n in leaves if self.home[n] == position]
+        if not all(n in self.final for n in here):
+            return False
+        made: dict[Node, Node] = {}
+        loader = Body((), lambda n: True, self.strides)
+        for n in order:
+            if n in here:
+                made[n] = scalar(RESULT, (), (("target", n),), n.dtype)
+            elif n in leaves or in_memory(n):
+                made[n] = loader.lower(n, ())
+            else:
+                made[n] = n if n.op is LITERAL else scalar(n.op, tuple(made[a] for a in n.args), n.params, n.dtype)
+        group.epilogue.append(Store("total", made[node], node))
+        self.home[node] = position
+        self.final.add(node)
+        return True
+
+
+def _domain(node: Node) -> tuple[int, ...]:
+    if node.op.kind == "reduce" and not node.shape and node.args[0].ndim > 0:
+        inner = inner_axis(node.args[0])
+        return (*node.args[0].shape, *(() if inner is None else (inner,)))
+    if node.op.kind == "reduce":
+        return node.args[0].shape
+    inner = inner_axis(node)
+    return (*node.shape, *(() if inner is None else (inner,))) or (1,)

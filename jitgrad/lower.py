@@ -1,0 +1,190 @@
+"""A node seen from inside a kernel: graph nodes plus index maps to a body of scalar nodes over one domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from jitgrad.ir import CAPTURE, INPUT, LITERAL, Node
+from jitgrad.program import INDEX, LOAD, scalar
+
+FUSIBLE_DTYPES = frozenset(
+    map(np.dtype, ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"))
+)
+
+
+class Blocked(Exception):
+    """These nodes cannot be computed inside the kernel; they must be in memory before it starts."""
+
+    def __init__(self, *nodes: Node) -> None:
+        super().__init__(nodes)
+        self.nodes = nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """The position along one axis of a node: start + sum(step * loop index) + sum(step * value)."""
+
+    start: int = 0
+    terms: tuple[tuple[int, int], ...] = ()
+    dynamic: tuple[tuple[Node, int], ...] = ()
+
+    def scaled(self, start: int, step: int) -> Index:
+        return Index(
+            start + step * self.start,
+            tuple((axis, step * s) for axis, s in self.terms),
+            tuple((node, step * s) for node, s in self.dynamic),
+        )
+
+
+Map = tuple[Index, ...]
+
+
+def identity(ndim: int) -> Map:
+    return tuple(Index(0, ((axis, 1),)) for axis in range(ndim))
+
+
+def fuses(node: Node) -> bool:
+    """Whether the node's op can be printed into a kernel in its dtypes."""
+    return (
+        node.op.kind == "map"
+        and node.op.scalar is not None
+        and node.dtype in FUSIBLE_DTYPES
+        and all(a.dtype in FUSIBLE_DTYPES for a in node.args)
+    )
+
+
+def is_row_reduction(node: Node) -> bool:
+    """Reduces the last axis of at least two: its result can be used again in the same row."""
+    return (
+        node.op.kind == "reduce"
+        and node.ndim > 0
+        and node.param("axes") == (node.ndim,)
+        and node.args[0].ndim == node.ndim + 1
+        and node.dtype in FUSIBLE_DTYPES
+    )
+
+
+def row_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Element strides of a C-contiguous array."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= n
+    return tuple(reversed(strides))
+
+
+class Body:
+    """The scalar nodes of one kernel, shared between all that it stores."""
+
+    def __init__(
+        self,
+        domain: tuple[int, ...],
+        in_memory: Callable[[Node], bool],
+        strides: dict[Node, tuple[int, ...]],
+    ) -> None:
+        self.domain = domain
+        self.buffers: dict[Node, None] = {}
+        self._in_memory = in_memory
+        self._strides = strides
+        self._made: dict[tuple[Node, Map], Node] = {}
+
+    def snapshot(self) -> tuple[dict[Node, None], dict[tuple[Node, Map], Node]]:
+        return dict(self.buffers), dict(self._made)
+
+    def restore(self, snapshot: tuple[dict[Node, None], dict[tuple[Node, Map], Node]]) -> None:
+        self.buffers, self._made = snapshot
+
+    def lower(self, node: Node, index: Map) -> Node:
+        """The scalar node for `node` at `index`. Fusion bounds the depth of what one kernel recomputes."""
+        key = (node, index)
+        made = self._made.get(key)
+        if made is None:
+            made = self._made[key] = self._lowered(node, index)
+        return made
+
+    def _lowered(self, node: Node, index: Map) -> Node:
+        if node.op is LITERAL:
+            return node
+        if node.op is INPUT or node.op is CAPTURE or self._in_memory(node):
+            return self._load(node, index, self._strides.get(node) or row_strides(node.shape))
+        if node.op.kind == "index":
+            return scalar(INDEX, (), self._affine(node, index[0]), node.dtype)
+        if fuses(node):
+            args = tuple(self.lower(a, index if a.shape else ()) for a in node.args)
+            return scalar(node.op, args, node.params, node.dtype)
+        if node.op.kind == "view":
+            return self._view(node, index)
+        if is_row_reduction(node):
+            return self._row_reduction(node, index)
+        raise Blocked(node)
+
+    def _view(self, node: Node, index: Map) -> Node:
+        x = node.args[0]
+        params = dict(node.params)
+        if "source" in params:
+            read = [Index()] * x.ndim
+            for position, axis in zip(index, params["source"], strict=True):
+                if axis is not None:
+                    read[axis] = position
+            return self.lower(x, tuple(read))
+        if "step" in params:
+            windows = zip(index, params["start"], params["step"], strict=True)
+            return self.lower(x, tuple(i.scaled(start, step) for i, start, step in windows))
+        if len(node.args) == 2:
+            picked = self.lower(node.args[1], index)
+            return self.lower(x, (*index, Index(0, (), ((picked, 1),))))
+        if x in self._strides or not (x.op is INPUT or x.op is CAPTURE or self._in_memory(x)):
+            raise Blocked(node if x.op is INPUT or x.op is CAPTURE else x)
+        return self._load(x, index, row_strides(node.shape))
+
+    def _row_reduction(self, node: Node, index: Map) -> Node:
+        inner = len(self.domain) - 1
+        (x,) = node.args
+        busy = any(axis == inner for i in index for axis, _ in i.terms) or any(i.dynamic for i in index)
+        if busy or not inner or x.shape[-1] != self.domain[-1]:
+            raise Blocked(node)
+        element = self.lower(x, (*index, Index(0, ((inner, 1),))))
+        return scalar(node.op, (element,), (), node.dtype)
+
+    def _affine(self, node: Node, index: Index) -> tuple[tuple[str, object], ...]:
+        if index.dynamic:
+            raise Blocked(node)
+        steps = [0] * len(self.domain)
+        for axis, step in index.terms:
+            steps[axis] += step
+        return (("offset", index.start), ("strides", tuple(steps)))
+
+    def _load(self, buffer: Node, index: Map, strides: tuple[int, ...]) -> Node:
+        self.buffers[buffer] = None
+        offset, steps = 0, [0] * len(self.domain)
+        dynamic: list[Node] = []
+        scales: list[int] = []
+        for position, stride in zip(index, strides, strict=True):
+            offset += stride * position.start
+            for axis, step in position.terms:
+                steps[axis] += stride * step
+            for node, step in position.dynamic:
+                dynamic.append(node)
+                scales.append(stride * step)
+        params = (
+            ("buffer", buffer),
+            ("offset", offset),
+            ("strides", tuple(steps)),
+            ("dynamic", tuple(scales)),
+        )
+        return scalar(LOAD, tuple(dynamic), params, buffer.dtype)
+
+
+def varies(body: list[Node], axis: int) -> set[Node]:
+    """The scalar nodes whose value changes along a loop axis; a row reduction's result does not."""
+    found: set[Node] = set()
+    for node in body:
+        if node.op is LOAD or node.op is INDEX:
+            if node.param("strides")[axis] or any(a in found for a in node.args):
+                found.add(node)
+        elif node.op.kind != "reduce" and any(a in found for a in node.args):
+            found.add(node)
+    return found

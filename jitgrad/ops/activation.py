@@ -1,0 +1,102 @@
+"""Functions of machine learning that NumPy lacks: softmax and its kin, and activations."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from jitgrad.ops.elementwise import erf, exp, isfinite, log, reciprocal, sigmoid, stop_gradient, where
+from jitgrad.ops.samples import Draw, Sample, case, elementwise, only
+from jitgrad.ops.statistics import reduced
+from jitgrad.ops.table import OPS, composite
+from jitgrad.ops.values import as_array, as_dtype, axes_of
+
+
+def _float(x: Any) -> Any:
+    x = as_array(x)
+    return x if x.dtype.kind == "f" else as_dtype(x, np.float64)
+
+
+def _largest(x: Any, axis: Any) -> Any:
+    """The maximum as a constant: it shifts exponents out of overflow, and its derivative cancels."""
+    return stop_gradient(reduced(OPS["max"], x, axis, True))
+
+
+def _softmax_samples(d: Draw) -> list[Sample]:
+    return [
+        case(d(3, 5)),
+        case(d(3, 5), axis=0),
+        case(d(7)),
+        case(d(2, 3, 4), axis=1),
+        case(d(2, 3, 4), axis=(0, 2)),
+        case(d(3, 5), axis=None),
+        case(d(3, 70, low=-90, high=90)),
+        case(d(0, 3)),
+    ]
+
+
+def _logsumexp_samples(d: Draw) -> list[Sample]:
+    forms = [case(d(3, 5)), case(d(3, 5), axis=0, keepdims=True), case(d()), *_softmax_samples(d)]
+    return [s for s in forms if not (s.args[0].size == 0 and "axis" not in s.kwargs)]
+
+
+def _reference_softmax(x: Any, axis: Any = -1) -> Any:
+    e = np.exp(x - np.max(x, axis, keepdims=True))
+    return e / np.sum(e, axis, keepdims=True)
+
+
+def _reference_logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    top = np.max(x, axis, keepdims=True)
+    total = np.log(np.sum(np.exp(x - top), axis, keepdims=True)) + top
+    return total if keepdims else np.squeeze(total, axis)
+
+
+@composite(name="softmax", samples=only("fi", _softmax_samples), reference=_reference_softmax)
+def softmax(x: Any, axis: Any = -1) -> Any:
+    """exp(x) over its sum along axes, without overflow; a row of -inf alone gives NaN."""
+    x = _float(x)
+    e = exp(x - _largest(x, axis))
+    return e * reciprocal(reduced(OPS["sum"], e, axis, True))
+
+
+@composite(
+    name="log_softmax",
+    samples=only("fi", _softmax_samples),
+    reference=lambda x, axis=-1: x - _reference_logsumexp(x, axis, True),
+)
+def log_softmax(x: Any, axis: Any = -1) -> Any:
+    """x - logsumexp(x) along axes, without overflow; a row of -inf alone gives NaN."""
+    x = _float(x)
+    centred = x - _largest(x, axis)
+    return centred - log(reduced(OPS["sum"], exp(centred), axis, True))
+
+
+@composite(name="logsumexp", samples=only("fi", _logsumexp_samples), reference=_reference_logsumexp)
+def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """log(sum(exp(x))) along axes, without overflow.
+
+    Infinities count as numbers: -inf alone gives -inf (and the derivative NaN), inf gives inf.
+    """
+    x = _float(x)
+    top = _largest(x, axis)
+    top = where(isfinite(top), top, 0)
+    total = log(reduced(OPS["sum"], exp(x - top), axis, True)) + top
+    axes = axes_of(axis, len(x.shape))
+    if keepdims or not axes:
+        return total
+    kept = tuple(i for i in range(len(x.shape)) if i not in axes)
+    return OPS["rearrange"](total, shape=tuple(x.shape[i] for i in kept), source=kept)
+
+
+silu = composite(
+    name="silu", samples=only("fi", elementwise(1, (-3, 3))), reference=lambda x: x / (1 + np.exp(-x))
+)(lambda x: x * sigmoid(x))
+
+gelu = composite(
+    name="gelu",
+    samples=only("fi", elementwise(1, (-3, 3))),
+    reference=lambda x: 0.5 * x * (1 + np.vectorize(math.erf, otypes=[float])(x / math.sqrt(2))),
+)(lambda x: 0.5 * x * (1 + erf(x * (1 / math.sqrt(2)))))
+

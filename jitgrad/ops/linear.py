@@ -1,0 +1,33 @@
+"""Matrix products: one primitive over matching batch axes, which a target hands to BLAS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jitgrad.ir import Aval
+from jitgrad.ops.structure import rearrange
+from jitgrad.ops.table import primitive
+
+
+def swap_last(x: Any) -> Any:
+    """The matrix transpose of the last two axes."""
+    n = len(x.shape)
+    return rearrange(x, shape=(*x.shape[:-2], x.shape[-1], x.shape[-2]), source=(*range(n - 2), n - 1, n - 2))
+
+
+matmul = primitive(
+    "matmul",
+    "call",
+    np.matmul,
+    lambda x, y: Aval((*x.shape[:-1], y.shape[-1]), np.result_type(x.dtype, y.dtype)),
+    lambda g, out, x, y: (matmul(g, swap_last(y)), matmul(swap_last(x), g)),
+    lambda tangents, out, x, y: _matmul_jvp(*tangents, x, y),
+    cost=100,
+)
+
+
+def _matmul_jvp(dx: Any, dy: Any, x: Any, y: Any) -> Any:
+    terms = ([] if dx is None else [matmul(dx, y)]) + ([] if dy is None else [matmul(x, dy)])
+    return sum(terms[1:], terms[0])

@@ -1,0 +1,335 @@
+"""Ops that move elements without changing them: each linear, each with its transpose as derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jitgrad.ir import LITERAL, Aval, Node, Op, literal, literal_value
+from jitgrad.ops.elementwise import equal, where
+from jitgrad.ops.table import OPS, bind_plain, is_differentiable, linear_op, primitive, zeros_like
+
+Shape = tuple[int, ...]
+Source = tuple[int | None, ...]
+
+
+# cast: another dtype --------------------------------------------------------------------------------------------------
+
+
+def _bind_cast(op: Op, x: Node, *, dtype: Any) -> Node:
+    dtype = np.dtype(dtype)
+    if x.op is LITERAL:
+        return literal(literal_value(x), dtype)
+    if x.dtype == dtype and not x.aval.weak:
+        return x
+    return Node(op, (x,), (("dtype", dtype),), Aval(x.shape, dtype))
+
+
+def _cast_vjp(g: Any, out: Any, x: Any, *, dtype: Any) -> tuple[Any]:
+    return (cast(g, dtype=x.dtype) if is_differentiable(x.dtype) else None,)
+
+
+def _cast_jvp(tangents: tuple[Any], out: Any, x: Any, *, dtype: Any) -> Any:
+    return cast(tangents[0], dtype=dtype) if is_differentiable(np.dtype(dtype)) else None
+
+
+cast = primitive(
+    "cast",
+    "map",
+    lambda x, *, dtype: np.asarray(x).astype(dtype),
+    lambda x, *, dtype: Aval(x.shape, np.dtype(dtype)),
+    _cast_vjp,
+    _cast_jvp,
+    bind=_bind_cast,
+    scalar="{dtype}({0})",
+)
+
+
+# Summing over axes, as rearrange's transpose needs it --------------------------------------------------------------
+
+
+def axis_groups(ndim: int, axes: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The steps of a reduction, first to last: the last axis alone, then runs of neighbouring axes from the right.
+
+    Each step reduces one run of axes; numbers refer to the array as it is when the step's turn comes.
+    """
+    left = sorted(axes)
+    groups: list[tuple[int, ...]] = []
+    if left and left[-1] == ndim - 1:
+        groups.append((left.pop(),))
+    while left:
+        run = [left.pop()]
+        while left and left[-1] == run[0] - 1:
+            run.insert(0, left.pop())
+        groups.append(tuple(run))
+    return groups
+
+
+def reduce_axes(op: Op, x: Any, axes: tuple[int, ...]) -> Any:
+    """Apply a reduction over any axes as the steps of `axis_groups`."""
+    for group in axis_groups(len(x.shape), axes):
+        x = op(x, axes=group)
+    return x
+
+
+def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
+    return reduce_axes(OPS["sum"], x, axes)
+
+
+# rearrange: transpose, broadcast, expand_dims, squeeze ------------------------------------------------------------------
+
+
+def _rearranged(x: Any, *, shape: Shape, source: Source) -> Any:
+    """Output axis j reads axis source[j] of x, or repeats where source[j] is None; axes not read have size 1."""
+    x = np.asarray(x)
+    kept = [s for s in source if s is not None]
+    dropped = tuple(i for i in range(x.ndim) if i not in kept)
+    x = np.transpose(x, (*kept, *dropped)).reshape([x.shape[s] for s in kept])
+    x = x[tuple(slice(None) if s is not None else None for s in source)]
+    return x if x.shape == shape else np.broadcast_to(x, shape)
+
+
+def _bind_rearrange(op: Op, x: Node, *, shape: Shape, source: Source) -> Node:
+    if source == tuple(range(x.ndim)) and shape == x.shape:
+        return x
+    if x.op is op:
+        inner = x.param("source")
+        source = tuple(None if s is None else inner[s] for s in source)
+        return _bind_rearrange(op, x.args[0], shape=shape, source=source)
+    return Node(op, (x,), (("shape", shape), ("source", source)), Aval(shape, x.dtype, x.aval.weak))
+
+
+def _rearrange_vjp(g: Any, out: Any, x: Any, *, shape: Shape, source: Source) -> tuple[Any]:
+    repeated = tuple(j for j, s in enumerate(source) if s is None)
+    g = sum_axes(g, repeated)
+    kept = [s for s in source if s is not None]
+    return (rearrange(g, shape=x.shape, source=tuple(kept.index(i) if i in kept else None for i in range(len(x.shape)))),)
+
+
+rearrange = linear_op(
+    "rearrange",
+    "view",
+    _rearranged,
+    lambda x, *, shape, source: Aval(shape, x.dtype, x.weak),
+    _rearrange_vjp,
+    bind=_bind_rearrange,
+)
+
+
+# reshape --------------------------------------------------------------------------------------------------------------
+
+
+def _bind_reshape(op: Op, x: Node, *, shape: Shape) -> Node:
+    if x.op is op:
+        x = x.args[0]
+    if x.shape == shape:
+        return x
+    ones = [n for n in shape if n != 1]
+    if ones == [n for n in x.shape if n != 1]:  # only axes of size 1 come or go
+        axes = iter(i for i, n in enumerate(x.shape) if n != 1)
+        return rearrange(x, shape=shape, source=tuple(None if n == 1 else next(axes) for n in shape))  # type: ignore[no-any-return]
+    return Node(op, (x,), (("shape", shape),), Aval(shape, x.dtype, x.aval.weak))
+
+
+reshape = linear_op(
+    "reshape",
+    "view",
+    lambda x, *, shape: np.reshape(x, shape),
+    lambda x, *, shape: Aval(shape, x.dtype, x.weak),
+    lambda g, out, x, *, shape: (reshape(g, shape=x.shape),),
+    bind=_bind_reshape,
+)
+
+
+# slice and its transpose, place ---------------------------------------------------------------------------------------
+# `start`, `step` (not 0, may be negative) and `size` per axis; element i of an axis is start + i * step.
+
+
+def _windows(start: Shape, step: Shape, size: Shape) -> tuple[slice, ...]:
+    def window(first: int, stride: int, count: int) -> slice:
+        stop = first + count * stride
+        return slice(first, None if stop < 0 else stop, stride)
+
+    return tuple(window(*w) for w in zip(start, step, size, strict=True))
+
+
+def _bind_slice(op: Op, x: Node, *, start: Shape, step: Shape, size: Shape) -> Node:
+    if size == x.shape and all(s == 1 for s in step):
+        return x
+    return bind_plain(op, x, start=start, step=step, size=size)
+
+
+slice_ = linear_op(
+    "slice",
+    "view",
+    lambda x, *, start, step, size: np.asarray(x)[_windows(start, step, size)],
+    lambda x, *, start, step, size: Aval(size, x.dtype, x.weak),
+    lambda g, out, x, *, start, step, size: (place(g, shape=x.shape, start=start, step=step),),
+    bind=_bind_slice,
+)
+
+
+def _placed(x: Any, *, shape: Shape, start: Shape, step: Shape) -> Any:
+    x = np.asarray(x)
+    out = np.zeros(shape, x.dtype)
+    out[_windows(start, step, x.shape)] = x
+    return out
+
+
+place = linear_op(
+    "place",
+    "call",
+    _placed,
+    lambda x, *, shape, start, step: Aval(shape, x.dtype),
+    lambda g, out, x, *, shape, start, step: (slice_(g, start=start, step=step, size=x.shape),),
+)
+
+
+def _updated(x: Any, values: Any, *, start: Shape, step: Shape) -> Any:
+    out = np.array(x)
+    out[_windows(start, step, np.shape(values))] = values
+    return out
+
+
+def _update_vjp(g: Any, out: Any, x: Any, values: Any, *, start: Shape, step: Shape) -> tuple[Any, Any]:
+    return (
+        update(g, zeros_like(values), start=start, step=step),
+        slice_(g, start=start, step=step, size=values.shape),
+    )
+
+
+update = linear_op(
+    "update",
+    "call",
+    _updated,
+    lambda x, values, *, start, step: Aval(x.shape, x.dtype),
+    _update_vjp,
+)
+
+
+# concatenate ----------------------------------------------------------------------------------------------------------
+
+
+def _infer_concatenate(*parts: Aval, axis: int) -> Aval:
+    first = parts[0].shape
+    total = sum(p.shape[axis] for p in parts)
+    return Aval((*first[:axis], total, *first[axis + 1 :]), parts[0].dtype)
+
+
+def _concatenate_vjp(g: Any, out: Any, *parts: Any, axis: int) -> tuple[Any, ...]:
+    step = (1,) * len(g.shape)
+    pieces, begin = [], 0
+    for part in parts:
+        start = tuple(begin if i == axis else 0 for i in range(len(g.shape)))
+        pieces.append(slice_(g, start=start, step=step, size=part.shape))
+        begin += part.shape[axis]
+    return tuple(pieces)
+
+
+concatenate = linear_op(
+    "concatenate",
+    "call",
+    lambda *parts, axis: np.concatenate(parts, axis),
+    _infer_concatenate,
+    _concatenate_vjp,
+)
+
+
+# Indexing by integer arrays -------------------------------------------------------------------------------------------
+
+
+def _infer_take(x: Aval, index: Aval, *, axis: int) -> Aval:
+    return Aval((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), x.dtype)
+
+
+def _scattered(x: Any, index: Any, *, axis: int, size: int) -> Any:
+    index = np.asarray(index)
+    x = np.asarray(x)
+    lead, tail = x.shape[:axis], x.shape[axis + index.ndim :]
+    out = np.zeros((size, *lead, *tail), x.dtype)
+    moved = np.moveaxis(x.reshape((*lead, index.size, *tail)), axis, 0)
+    np.add.at(out, index.ravel(), moved)
+    return np.moveaxis(out, 0, axis)
+
+
+take = primitive(
+    "take",
+    "call",
+    lambda x, index, *, axis: np.take(x, index, axis),
+    _infer_take,
+    lambda g, out, x, index, *, axis: (scatter_add(g, index, axis=axis, size=x.shape[axis]), None),
+    lambda tangents, out, x, index, *, axis: take(tangents[0], index, axis=axis),
+)
+
+
+def _infer_scatter(x: Aval, index: Aval, *, axis: int, size: int) -> Aval:
+    return Aval((*x.shape[:axis], size, *x.shape[axis + index.ndim :]), x.dtype)
+
+
+scatter_add = primitive(
+    "scatter_add",
+    "call",
+    _scattered,
+    _infer_scatter,
+    lambda g, out, x, index, *, axis, size: (take(g, index, axis=axis), None),
+    lambda tangents, out, x, index, *, axis, size: scatter_add(tangents[0], index, axis=axis, size=size),
+)
+
+
+# pick: one element of each row ----------------------------------------------------------------------------------------
+
+
+def _pick_vjp(g: Any, out: Any, x: Any, index: Any) -> tuple[Any, None]:
+    *lead, n = x.shape
+    rows = tuple(range(len(lead)))
+    columns = rearrange(iota(n), shape=x.shape, source=(*(None for _ in lead), 0))
+    chosen = equal(columns, rearrange(index, shape=x.shape, source=(*rows, None)))
+    return where(chosen, rearrange(g, shape=x.shape, source=(*rows, None)), 0), None
+
+
+def _picked(x: Any, index: Any) -> Any:
+    return np.take_along_axis(np.asarray(x), np.asarray(index)[..., None], -1)[..., 0]
+
+
+def _bounded(index: Any, *, size: int) -> Any:
+    index = np.asarray(index)
+    if index.size and (index.min() < -size or index.max() >= size):
+        wrong = index[(index < -size) | (index >= size)].flat[0]
+        raise IndexError(f"index {wrong} is out of bounds for an axis of size {size}")
+    return np.where(index < 0, index + size, index).astype(np.int64)
+
+
+bounded = primitive(
+    "bounded",
+    "call",
+    _bounded,
+    lambda index, *, size: Aval(index.shape, np.dtype(np.int64)),
+    None,
+    None,
+)
+
+pick = primitive(
+    "pick",
+    "view",
+    _picked,
+    lambda x, index: Aval(x.shape[:-1], x.dtype),
+    _pick_vjp,
+    lambda tangents, out, x, index: pick(tangents[0], index),
+)
+
+_IOTA = primitive(
+    "iota",
+    "index",
+    lambda *, size: np.arange(size, dtype=np.int64),
+    lambda *, size: Aval((size,), np.dtype(np.int64)),
+    None,
+    None,
+)
+
+
+def iota(size: int) -> Node:
+    """0, 1, ... size - 1 as int64, shape (size,)."""
+    return bind_plain(_IOTA, size=size)
+
+

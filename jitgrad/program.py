@@ -1,0 +1,84 @@
+"""What fusion makes of a graph: a few kernels and library calls over buffers, one buffer per materialised node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from jitgrad.ir import Aval, Node, Op, Params
+
+Level = Literal["element", "row", "total", "columns"]
+
+
+def _scalar_leaf(name: str) -> Op:
+    def never(*_: Any, **__: Any) -> Any:
+        raise AssertionError(f"{name} exists in kernels only")
+
+    return Op(name, "leaf", never, never, never)
+
+
+LOAD = _scalar_leaf("load")  # one element of a buffer, at offset + sum(strides * loop indices) + dynamic * args
+INDEX = _scalar_leaf("index")  # start + sum(steps * loop indices)
+RESULT = _scalar_leaf("result")  # a total of the kernel, once it is complete
+
+
+def scalar(op: Op, args: tuple[Node, ...], params: Params, dtype: np.dtype[Any]) -> Node:
+    """A node of a kernel's body: one element, so its shape is ()."""
+    return Node(op, args, params, Aval((), dtype))
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where a value of the body goes: each element, each row, or reduced over all rows into a total or columns."""
+
+    level: Level
+    value: Node
+    target: Node
+    op: Op | None = None  # the reduction, for totals and columns
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A loop nest over `domain`: rows over the outer axes, elements over the last one.
+
+    Row reductions (reduce nodes in a body) split the work on a row into several loops; `epilogue` holds the scalars
+    that are computed from totals when all rows are done.
+    """
+
+    domain: tuple[int, ...]
+    stores: tuple[Store, ...]
+    epilogue: tuple[Store, ...] = ()
+
+    @property
+    def targets(self) -> tuple[Node, ...]:
+        return tuple(s.target for s in (*self.stores, *self.epilogue))
+
+    @property
+    def rows(self) -> int:
+        rows = 1
+        for n in self.domain[:-1]:
+            rows *= n
+        return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A library call: the node's op run by NumPy on buffers and on free views of buffers."""
+
+    node: Node
+
+    @property
+    def targets(self) -> tuple[Node, ...]:
+        return (self.node,)
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Steps in order; `strides` holds the element strides of the inputs that are not C-contiguous."""
+
+    inputs: tuple[Node, ...]
+    outputs: tuple[Node, ...]
+    steps: tuple[Kernel | Call, ...]
+    strides: dict[Node, tuple[int, ...]]

@@ -1,0 +1,75 @@
+"""A kernel to a function in this process: from memory, from the disk cache, or compiled now."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+
+from jitgrad.runtime import cache, native
+from jitgrad.targets import cpu
+from jitgrad.targets.emit import Source
+
+_loaded: dict[str, Loaded] = {}
+_loading = threading.Lock()
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened to kernels in this process; `compiled` is what a user waits for."""
+
+    compiled: int = 0
+    from_disk: int = 0
+    from_memory: int = 0
+
+
+counters = Counters()
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A kernel's addresses and the key of its files in the cache folder."""
+
+    key: str
+    kernel: int
+    finish: int
+
+
+def kernel_key(source: Source) -> str:
+    """The identity of compiled code: its text, its parameters' types, and what compiles it for which machine."""
+    described = "\0".join((cache.fingerprint(), source.text, cpu.signature_text(source.parameters)))
+    return hashlib.blake2b(described.encode(), digest_size=20).hexdigest()
+
+
+def load(source: Source) -> Loaded:
+    """The kernel's addresses; equal sources share one compiled kernel."""
+    key = kernel_key(source)
+    found = _loaded.get(key)
+    if found is not None:
+        counters.from_memory += 1
+        return found
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = _load(key, source)
+        return _loaded[key]
+
+
+def _load(key: str, source: Source) -> Loaded:
+    symbol = f"jitgrad_{key}"
+    names = [f"{symbol}_kernel", *([f"{symbol}_finish"] if source.has_finish else [])]
+    entry = cache.load(key)
+    if entry is not None:
+        try:
+            addresses = native.load_object(entry.object_code, names)
+            counters.from_disk += 1
+            return Loaded(key, addresses[names[0]], addresses.get(names[-1], 0) if source.has_finish else 0)
+        except native.ObjectCodeError:
+            pass  # written by a broken disk or another machine: compile it again
+    text = cpu.module_text(source)
+    path = cache.source_path(key)
+    filename = str(path) if path is not None else f"<jitgrad kernel {key}>"
+    code = native.compile_ir(cpu.compile_kernel(text, source.parameters, symbol, filename))
+    addresses = native.load_object(code, names)
+    cache.store(key, text, code, {"kind": "kernel"})
+    counters.compiled += 1
+    return Loaded(key, addresses[names[0]], addresses.get(names[-1], 0) if source.has_finish else 0)

@@ -1,0 +1,214 @@
+"""Turn object code into callable addresses in this process.
+
+All kernels live in one engine, so the names that they export must differ: the compile side names every
+symbol by the hash of its kernel. Names that the object keeps to itself may repeat.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import platform
+import struct
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+METH_ONE_ARGUMENT = 0x0008
+METH_FASTCALL = 0x0080
+
+HEADER_BYTES = object.__basicsize__
+"""Where the data pointer of an ndarray and of a ctypes array stands inside the Python object."""
+
+_ELF_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183, "ppc64le": 21, "riscv64": 243}
+_ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
+_ELF_SECTION = struct.Struct("<IIQQQQIIQQ")
+_ELF_SYMBOL = struct.Struct("<IBBHQQ")
+_SYMBOL_TABLE, _NO_BITS = 2, 8
+
+_lock = threading.Lock()
+_addresses: dict[str, int] = {}
+
+
+class ObjectCodeError(ValueError):
+    """Say that object code is damaged, foreign, or refers to what this process does not have."""
+
+
+def load_object(data: bytes, names: Sequence[str]) -> dict[str, int]:
+    """Load object code and return the addresses of the functions ``names`` that it exports.
+
+    Names that were loaded before keep their first address: equal names mean equal code.
+    Raise `ObjectCodeError` for code that cannot be loaded; LLVM itself would end the process.
+    """
+    with _lock:
+        if not all(name in _addresses for name in names):
+            _addresses.update(_load(data, names))
+        return {name: _addresses[name] for name in names}
+
+
+def compile_ir(text: str) -> bytes:
+    """Compile LLVM IR text for this CPU, at the highest optimisation level, into object code."""
+    with _lock:
+        _engine()
+        machine = _target_machine()
+        module = llvm.parse_assembly(text)
+        module.verify()
+        module.triple = machine.triple
+        tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+        builder = llvm.create_pass_builder(machine, tuning)
+        builder.getModulePassManager().run(module, builder)
+        code: bytes = machine.emit_object(module)
+        return code
+
+
+def define_symbol(name: str, address: int) -> None:
+    """Let object code loaded from now on refer to ``address`` by ``name``."""
+    with _lock:
+        llvm.add_symbol(name, address)
+
+
+class _MethodDefinition(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("function", ctypes.c_void_p),
+        ("flags", ctypes.c_int),
+        ("doc", ctypes.c_char_p),
+    ]
+
+
+def builtin(name: str, address: int, flags: int, doc: str) -> Callable[..., Any]:
+    """Make a Python built-in from a native function that follows CPython's calling convention.
+
+    A call takes 10 to 20 ns, where one through ctypes takes 85 to 210 ns.
+    """
+    definition = _MethodDefinition(name.encode(), address, flags, doc.encode())
+    immortal(definition)
+    create = ctypes.pythonapi.PyCFunction_NewEx
+    create.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+    create.restype = ctypes.py_object
+    function: Callable[..., Any] = create(ctypes.addressof(definition), None, None)
+    return function
+
+
+def immortal(thing: object) -> None:
+    """Keep ``thing`` until the process ends, also while the interpreter takes its modules down."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
+
+
+def _address_by_layout(array: np.ndarray[Any, Any]) -> int:
+    return _word_at(id(array) + HEADER_BYTES).value
+
+
+def _address_by_attribute(array: np.ndarray[Any, Any]) -> int:
+    return array.ctypes.data
+
+
+def layout_holds() -> bool:
+    """Tell whether ndarrays and ctypes arrays keep their data pointer right after the object header."""
+    array, block = np.empty(3), (ctypes.c_int64 * 3)()
+    found = (_address_by_layout(array), _word_at(id(block) + HEADER_BYTES).value)
+    return found == (array.ctypes.data, ctypes.addressof(block))
+
+
+_word_at = ctypes.c_size_t.from_address
+
+# 0.11 us against 0.89 us for array.ctypes.data; checked once because no interface promises the layout.
+address: Callable[[np.ndarray[Any, Any]], int] = (
+    _address_by_layout if layout_holds() else _address_by_attribute
+)
+
+
+@functools.cache
+def _engine() -> Any:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmparser()
+    llvm.initialize_native_asmprinter()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    # Disposing of the engine would unmap code that pool threads may still be running at exit.
+    immortal(engine)
+    return engine
+
+
+def _target_machine() -> Any:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=llvm.get_host_cpu_name(),
+        features=llvm.get_host_cpu_features().flatten(),
+        opt=3,
+        codemodel="jitdefault",
+    )
+
+
+def _load(data: bytes, names: Sequence[str]) -> dict[str, int]:
+    engine = _engine()
+    check_object(data, names)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+    engine.finalize_object()
+    found = {name: engine.get_function_address(name) for name in names}
+    missing = [name for name, where in found.items() if not where]
+    if missing:
+        raise ObjectCodeError(f"object code does not export {', '.join(missing)}")
+    return found
+
+
+def check_object(data: bytes, names: Sequence[str]) -> None:
+    """Raise `ObjectCodeError` unless ``data`` is whole, exports ``names``, and needs nothing unknown."""
+    if not data.startswith(b"\x7fELF"):
+        if llvm.get_object_format() == "ELF" or len(data) < 64:
+            raise ObjectCodeError("not object code of this platform")
+        return  # Mach-O, COFF: the checksum of the kernel cache is the guard
+    try:
+        symbols = dict(_elf_symbols(data))
+    except (struct.error, IndexError, UnicodeDecodeError, ValueError) as error:
+        raise ObjectCodeError(f"damaged object code: {error}") from error
+    missing = [name for name in names if not symbols.get(name)]
+    if missing:
+        raise ObjectCodeError(f"object code does not export {', '.join(missing)}")
+    unknown = [name for name, defined in symbols.items() if not defined and not _resolves(name)]
+    if unknown:
+        raise ObjectCodeError(f"object code needs {', '.join(unknown)}, which this process does not have")
+
+
+def _resolves(name: str) -> bool:
+    return name == "_GLOBAL_OFFSET_TABLE_" or name in _addresses or llvm.address_of_symbol(name) is not None
+
+
+def _elf_symbols(data: bytes) -> Iterator[tuple[str, bool]]:
+    """Yield the name of each global symbol with whether the object defines it, checking all extents."""
+    sections = list(_elf_sections(data))
+    for kind, offset, size, link in sections:
+        if kind != _SYMBOL_TABLE:
+            continue
+        _, text_offset, text_size, _ = sections[link]
+        text = data[text_offset : text_offset + text_size]
+        for name_at, info, _, section, _, _ in _ELF_SYMBOL.iter_unpack(data[offset : offset + size]):
+            if info >> 4:  # not local to the object
+                end = text.index(b"\0", name_at)
+                yield text[name_at:end].decode(), section != 0
+
+
+def _elf_sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    header = _ELF_HEADER.unpack_from(data)
+    ident, kind, machine, table, entry_size, count = (*header[:3], header[6], header[11], header[12])
+    expected = _ELF_MACHINES.get(platform.machine().lower(), machine)
+    if ident[4:7] != b"\x02\x01\x01" or (kind, machine, entry_size) != (1, expected, _ELF_SECTION.size):
+        raise ValueError("not a relocatable file for this machine")
+    for index in range(count):
+        _, kind, _, _, offset, size, link, _, _, _ = _ELF_SECTION.unpack_from(
+            data, table + index * entry_size
+        )
+        if kind != _NO_BITS and offset + size > len(data):
+            raise ValueError("a section ends after the file")
+        yield kind, offset, size, link
+
+
+def _renew_lock() -> None:
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)

@@ -1,0 +1,89 @@
+"""A kernel to the same kernel over the fewest loops: axes of size 1 dropped, axes that stride alike merged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from jitgrad.ir import Node, rebuild, toposort
+from jitgrad.lower import varies
+from jitgrad.program import INDEX, LOAD, Kernel
+
+Strides = tuple[int, ...]
+
+
+def tidied(kernel: Kernel) -> Kernel:
+    kernel = _without_idle_rows(kernel)
+    kernel = _without_unit_axes(kernel)
+    axis = len(kernel.domain) - 1
+    while axis > 0:
+        if _mergeable(kernel, axis):
+            kernel = _merged(kernel, axis)
+        axis -= 1
+    return kernel
+
+
+def is_row_program(kernel: Kernel) -> bool:
+    """Whether the kernel needs its rows: it stores per row or per column, or reduces rows."""
+    return any(s.level in ("row", "columns") or (s.level == "total" and len(kernel.domain) > 1) for s in kernel.stores) or any(
+        n.op.kind == "reduce" for n in _body(kernel)
+    )
+
+
+def _body(kernel: Kernel) -> list[Node]:
+    return toposort(s.value for s in kernel.stores)
+
+
+def _restrided(kernel: Kernel, domain: tuple[int, ...], change: Callable[[Strides], Strides]) -> Kernel:
+    def replaced(node: Node, args: tuple[Node, ...]) -> Node:
+        params: Any = node.params
+        if node.op is LOAD or node.op is INDEX:
+            params = tuple((k, change(v) if k == "strides" else v) for k, v in params)
+        return Node(node.op, args, params, node.aval)
+
+    values = rebuild([s.value for s in kernel.stores], replaced)
+    stores = tuple(replace(s, value=v) for s, v in zip(kernel.stores, values, strict=True))
+    return Kernel(domain, stores, kernel.epilogue)
+
+
+def _without_idle_rows(kernel: Kernel) -> Kernel:
+    """Drop the inner loop of a kernel whose row reductions all turned out to be in memory already."""
+    body = _body(kernel)
+    by_rows = all(s.level in ("row", "total") for s in kernel.stores) and len(kernel.domain) == 2
+    if not by_rows or any(n.op.kind == "reduce" for n in body) or varies(body, len(kernel.domain) - 1):
+        return kernel
+    narrow = _restrided(kernel, kernel.domain[:-1], lambda strides: strides[:-1])
+    stores = tuple(replace(s, level="element") if s.level == "row" else s for s in narrow.stores)
+    return Kernel(narrow.domain, stores, kernel.epilogue)
+
+
+def _without_unit_axes(kernel: Kernel) -> Kernel:
+    last = len(kernel.domain) - 1
+    rows = is_row_program(kernel)
+    kept = [axis for axis, n in enumerate(kernel.domain) if n != 1 or (rows and axis == last)]
+    if rows and len(kept) == 1:
+        kept.insert(0, last - 1)
+    if not kept:
+        kept = [last]
+    domain = tuple(kernel.domain[axis] for axis in kept)
+    return _restrided(kernel, domain, lambda strides: tuple(strides[axis] for axis in kept))
+
+
+def _mergeable(kernel: Kernel, axis: int) -> bool:
+    """Whether loops axis - 1 and axis can be one: every access strides over both as over one."""
+    if is_row_program(kernel) and axis == len(kernel.domain) - 1:
+        return False
+    n = kernel.domain[axis]
+    return all(
+        node.param("strides")[axis - 1] == n * node.param("strides")[axis]
+        for node in _body(kernel)
+        if node.op is LOAD or node.op is INDEX
+    )
+
+
+def _merged(kernel: Kernel, axis: int) -> Kernel:
+    domain = (*kernel.domain[: axis - 1], kernel.domain[axis - 1] * kernel.domain[axis], *kernel.domain[axis + 1 :])
+    return _restrided(kernel, domain, lambda strides: (*strides[: axis - 1], *strides[axis:]))
+
+

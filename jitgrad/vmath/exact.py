@@ -1,0 +1,132 @@
+"""The operations without rounding error beyond the last bit: IEEE arithmetic, rounding, sign, order and division."""
+
+from __future__ import annotations
+
+import math
+
+from jitgrad.vmath.routine import conditional, routine
+from jitgrad.vmath.scalar import Scalar
+
+
+def select(condition: Scalar, yes: Scalar, no: Scalar) -> Scalar:
+    """Return `yes` where `condition` holds, else `no`; both are computed."""
+    return condition.choose(yes, no)
+
+
+def fma(x: Scalar, y: Scalar, z: Scalar) -> Scalar:
+    """Return x * y + z, rounded once."""
+    return x.intrinsic("fma", y, z)
+
+
+def sqrt(x: Scalar) -> Scalar:
+    """Return the correctly rounded square root."""
+    return x.intrinsic("sqrt")
+
+
+def fabs(x: Scalar) -> Scalar:
+    """Return x without its sign."""
+    return select(x < 0, -x, x) if not x.kind.floating else x.intrinsic("fabs")
+
+
+def copysign(x: Scalar, y: Scalar) -> Scalar:
+    """Return the magnitude of x with the sign of y."""
+    return x.intrinsic("copysign", y)
+
+
+def rint(x: Scalar) -> Scalar:
+    """Round to the nearest integer, ties to even."""
+    return x.intrinsic("rint") if x.kind.floating else x
+
+
+def floor(x: Scalar) -> Scalar:
+    """Round down to an integer of the same type."""
+    return x.intrinsic("floor") if x.kind.floating else x
+
+
+def ceil(x: Scalar) -> Scalar:
+    """Round up to an integer of the same type."""
+    return x.intrinsic("ceil") if x.kind.floating else x
+
+
+def trunc(x: Scalar) -> Scalar:
+    """Round towards zero to an integer of the same type."""
+    return x.intrinsic("trunc") if x.kind.floating else x
+
+
+def maximum(x: Scalar, y: Scalar) -> Scalar:
+    """Return the larger value; NaN wins, and +0 is larger than -0."""
+    return x.intrinsic("maximum", y) if x.kind.floating else select(x > y, x, y)
+
+
+def minimum(x: Scalar, y: Scalar) -> Scalar:
+    """Return the smaller value; NaN wins, and -0 is smaller than +0."""
+    return x.intrinsic("minimum", y) if x.kind.floating else select(x < y, x, y)
+
+
+def sign(x: Scalar) -> Scalar:
+    """Return -1, 0 or 1, and NaN for NaN; the sign of zero gives 0, as in NumPy."""
+    if x.kind.family in ("bool", "uint"):
+        return select(x != 0, x.constant(1), x.constant(0))
+    one = select(x > 0, x.constant(1), select(x < 0, x.constant(-1), x.constant(0)))
+    return select(x != x, x, one) if x.kind.floating else one
+
+
+def fmod(x: Scalar, y: Scalar) -> Scalar:
+    """Return the remainder with the sign of x; exact, and NaN for a zero divisor as in C99."""
+    if x.kind.floating:
+        return x % y
+    divisor, safe = _safe_divisor(x, y)
+    return select(safe, x % divisor, x.constant(0))
+
+
+def _safe_divisor(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+    """Return a divisor that never traps, with whether it is y itself."""
+    safe = y != 0
+    if x.kind.family == "int":
+        safe = safe & (y != -1)
+    return select(safe, y, y.constant(1)), safe
+
+
+def _integer_division(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+    """Floor and remainder; x // 0 and x % 0 are 0, and the lowest integer over -1 wraps."""
+    divisor, safe = _safe_divisor(x, y)
+    quotient, rest = x / divisor, x % divisor
+    if x.kind.family == "int":
+        lower = safe & (rest != 0) & ((rest ^ y) < 0)
+        quotient = quotient - select(lower, x.constant(1), x.constant(0))
+        rest = rest + select(lower, y, y.constant(0))
+        unsafe = select(y == 0, x.constant(0), -x)
+    else:
+        unsafe = x.constant(0)
+    return select(safe, quotient, unsafe), select(safe, rest, x.constant(0))
+
+
+def _float_division(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
+    """NumPy's npy_divmod: the remainder has the divisor's sign, and the floor agrees with it."""
+    rest = x % y
+    quotient = (x - rest) / y
+    other_sign = (rest != 0) & ((rest < 0) ^ (y < 0))
+    rest = select(other_sign, rest + y, rest)
+    quotient = select(other_sign, quotient - 1, quotient)
+    rest = select(rest == 0, copysign(rest.constant(0), y), rest)
+    floored = floor(quotient)
+    floored = select(quotient - floored > 0.5, floored + 1, floored)
+    floored = select(quotient == 0, copysign(x.constant(0), x / y), floored)
+    return select(y == 0, x / y, floored), select(y == 0, x.constant(math.nan), rest)
+
+
+def floor_divide(x: Scalar, y: Scalar) -> Scalar:
+    """Return NumPy's x // y."""
+    return _float_division(x, y)[0] if x.kind.floating else _integer_division(x, y)[0]
+
+
+def remainder(x: Scalar, y: Scalar) -> Scalar:
+    """Return NumPy's x % y."""
+    return _float_division(x, y)[1] if x.kind.floating else _integer_division(x, y)[1]
+
+
+conditional(select)
+for _body in (fma, sqrt, copysign):
+    routine(_body)
+for _body in (fabs, rint, floor, ceil, trunc, maximum, minimum, sign, fmod, floor_divide, remainder):
+    routine(_body, integers=True)

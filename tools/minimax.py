@@ -1,0 +1,253 @@
+"""Prints the polynomial coefficients of `jitgrad.vmath`: `python tools/minimax.py [name ...]`.
+
+Each is a minimax fit by Remez's exchange in 50-digit arithmetic. The coefficients are rounded one at a time from the
+constant term up, the remaining ones being fitted again to what the rounded ones leave.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import mpmath as mp
+import numpy as np
+
+mp.mp.dps = 60
+Function = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A function on [low, high], the weight of its error, and the terms for each width in bits."""
+
+    function: Function
+    weight: Function
+    low: Any
+    high: Any
+    terms: dict[int, int]
+
+
+def remez(values: list[Any], weights: list[Any], points: list[Any], terms: int) -> list[Any]:
+    """Return the coefficients of x**0 to x**(terms - 1) that minimise the largest weighted error on the sorted `points`."""
+    count = terms + 1
+    size = len(points)
+    chosen = [round((i + 1) * (size - 1) / count) for i in range(count)]
+    reach = max(map(abs, points))
+    table = [[(point / reach) ** power for power in range(terms)] for point in points]
+    for _ in range(40):
+        rows = [[*(t * weights[k] for t in table[k]), (-1) ** i] for i, k in enumerate(chosen)]
+        solution = mp.lu_solve(mp.matrix(rows), mp.matrix([values[k] * weights[k] for k in chosen]))
+        coefficients, level = list(solution)[:-1], abs(solution[count - 1])
+        error = [
+            (mp.fdot(coefficients, row) - v) * w for row, v, w in zip(table, values, weights, strict=True)
+        ]
+        extrema: list[int] = []
+        for k in range(size):
+            if extrema and (error[k] > 0) == (error[extrema[-1]] > 0):
+                if abs(error[k]) > abs(error[extrema[-1]]):
+                    extrema[-1] = k
+            else:
+                extrema.append(k)
+        while len(extrema) > count:
+            extrema.pop(0 if abs(error[extrema[0]]) < abs(error[extrema[-1]]) else -1)
+        worst = max(map(abs, error))
+        if len(extrema) < count or worst <= level * (1 + mp.mpf("1e-3")):
+            break
+        chosen = extrema
+    return [c / reach**power for power, c in enumerate(coefficients)]
+
+
+def fit(spec: Fit, bits: int) -> tuple[list[float], float]:
+    """Return the rounded coefficients, the constant term first, and the weighted error's base-2 logarithm."""
+    terms = spec.terms[bits]
+    size = 24 * terms + 60
+    middle, half = (spec.low + mp.mpf(spec.high)) / 2, (mp.mpf(spec.high) - spec.low) / 2
+    points = [middle - half * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / size) for i in range(size)]
+    values, weights = [spec.function(p) for p in points], [spec.weight(p) for p in points]
+    coefficients = remez(values, weights, points, terms)
+    # Higher powers take up, by least squares, what rounding a coefficient loses.
+    reach = max(map(abs, points))
+    column = np.array([float(w) for w in weights])
+    table = np.array([float(p / reach) for p in points])[:, None] ** np.arange(terms) * column[:, None]
+    for power in range(terms):
+        exact = coefficients[power]
+        coefficients[power] = float(exact) if bits == 64 else float(np.float32(float(exact)))
+        lost = float((exact - coefficients[power]) * reach**power)
+        if power + 1 < terms:
+            shift = np.linalg.lstsq(table[:, power + 1 :], table[:, power], rcond=None)[0] * lost
+            for k, change in enumerate(shift, power + 1):
+                coefficients[k] += mp.mpf(float(change)) / reach**k
+    worst = max(
+        abs(mp.polyval(coefficients[::-1], p) - v) * w
+        for p, v, w in zip(points, values, weights, strict=True)
+    )
+    return coefficients, float(mp.log(worst, 2))
+
+
+def tail(function: Function, *leading: Any) -> Function:
+    """Return what is left of `function` after its `leading` Taylor coefficients, over the next power."""
+
+    def rest(x: Any) -> Any:
+        with mp.workdps(120):
+            total = function(x) - sum(c * x**k for k, c in enumerate(leading))
+            return total / x ** len(leading)
+
+    return rest
+
+
+def of_square(function: Function) -> Function:
+    """Return g with g(x * x) = function(x) / x."""
+    return lambda z: function(mp.sqrt(z)) / mp.sqrt(z)
+
+
+def scaled_erfc(k: int) -> Function:
+    """Return t -> ((1 + 2x) exp(x*x) erfc(x) - 1)/s with s = x/(x + k), t = 2s - 1."""
+
+    def scaled(t: Any) -> Any:
+        x = k * (1 + t) / (1 - t)
+        return 2 * ((1 + 2 * x) * mp.exp(x * x) * mp.erfc(x) - 1) / (1 + t)
+
+    return scaled
+
+
+def stirling_rest(w: Any) -> Any:
+    """Return what Stirling's formula leaves of log(gamma(z)), times z, with w = 1/z/z."""
+    z = 1 / mp.sqrt(w)
+    return (mp.loggamma(z) - ((z - 0.5) * mp.log(z) - z + mp.log(2 * mp.pi) / 2)) * z
+
+
+def digamma_rest(w: Any) -> Any:
+    """Return (log z - 1/(2z) - digamma(z)) z*z, with w = 1/z/z."""
+    z = 1 / mp.sqrt(w)
+    return (mp.log(z) - 1 / (2 * z) - mp.digamma(z)) * z * z
+
+
+HALF = mp.mpf(1) / 2
+LN2 = mp.log(2)
+TWO_OVER_ROOT_PI = 2 / mp.sqrt(mp.pi)
+DIGAMMA_ROOT = mp.findroot(mp.digamma, mp.mpf("1.4616"))
+FITS = {
+    # exp(r) = 1 + r + r*r*P(r), with the error relative to r for expm1's sake
+    "EXP": Fit(tail(mp.exp, 1, 1), lambda r: abs(r), -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {32: 5, 64: 12}),
+    # log((1+s)/(1-s)) = 2*s + s*z*P(z), z = s*s
+    "LOG": Fit(
+        tail(of_square(lambda s: 2 * mp.atanh(s)), 2), lambda z: z / 2, 0, mp.mpf("0.02945"), {32: 4, 64: 7}
+    ),
+    # sin(r) = r + r*z*P(z) and cos(r) = 1 - z/2 + z*z*P(z), z = r*r
+    "SIN": Fit(tail(of_square(mp.sin), 1), lambda z: z, 0, (mp.pi / 4) ** 2 * 1.0001, {32: 4, 64: 7}),
+    "COS": Fit(
+        tail(lambda z: mp.cos(mp.sqrt(z)), 1, -0.5),
+        lambda z: z * z,
+        0,
+        (mp.pi / 4) ** 2 * 1.0001,
+        {32: 3, 64: 6},
+    ),
+    # atan(x) = x + x*z*P(z), |x| <= 1, and asin(x) = x + x*z*P(z), |x| <= 1/2; z = x*x
+    "ATAN": Fit(tail(of_square(mp.atan), 1), lambda z: z / of_square(mp.atan)(z), 0, 1, {32: 9, 64: 20}),
+    "ASIN": Fit(tail(of_square(mp.asin), 1), lambda z: z, 0, mp.mpf("0.25"), {32: 5, 64: 12}),
+    # the same as LOG and EXP in float64 for a float32 result
+    "LOG_SHORT": Fit(
+        tail(of_square(lambda s: 2 * mp.atanh(s)), 2), lambda z: z / 2, 0, mp.mpf("0.02945"), {64: 5}
+    ),
+    "EXP_SHORT": Fit(tail(mp.exp, 1, 1), lambda r: r * r, -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {64: 6}),
+    # log((1+s)/(1-s)) = 2*s + s*z*(2/3 + z*P(z)), z = s*s
+    "LOG_LONG": Fit(
+        tail(of_square(lambda s: 2 * mp.atanh(s)), 2, mp.mpf(2) / 3),
+        lambda z: z * z / 2,
+        0,
+        mp.mpf("0.02945"),
+        {64: 8},
+    ),
+    # erf(x) = 1 - exp(-(2/sqrt(pi) x + x*x P(x)))
+    "ERF": Fit(
+        tail(lambda x: -mp.log(mp.erfc(x)), 0, TWO_OVER_ROOT_PI),
+        lambda x: x * x * mp.erfc(x) / mp.erf(x),
+        mp.mpf("1e-9"),
+        6,
+        {32: 9, 64: 25},
+    ),
+    # erfc(x) = exp(-x*x) / (1 + 2x) (1 + s P(2s - 1)), s = x/(x + k), k = 2 or 4
+    "ERFC": Fit(scaled_erfc(2), lambda t: (1 + t) / 2, -1 + mp.mpf("1e-20"), mp.mpf("0.68"), {32: 11}),
+    "ERFC_LONG": Fit(scaled_erfc(4), lambda t: (1 + t) / 2, -1 + mp.mpf("1e-20"), mp.mpf("0.75"), {64: 23}),
+    # lgamma(1+d) = -euler*d + d*d P(d) and lgamma(2+d) = (1-euler)*d + d*d P(d) on [-1/2, 1/2], and 1/z (1/12 + ...) = 1/z P(1/z/z) for z >= 10
+    "LGAMMA_AT_1": Fit(
+        tail(lambda d: mp.loggamma(1 + d), 0, -mp.euler), lambda d: abs(d), -HALF * 1.0001, HALF, {64: 28}
+    ),
+    "LGAMMA_AT_2": Fit(
+        tail(lambda d: mp.loggamma(2 + d), 0, 1 - mp.euler), lambda d: abs(d), -HALF * 1.0001, HALF, {64: 19}
+    ),
+    "STIRLING": Fit(stirling_rest, lambda w: 1, mp.mpf("1e-12"), mp.mpf("0.01"), {64: 7}),
+    # digamma(y) = (y - root) P(y - 2) on [1, 3], and log z - 1/(2z) - 1/z/z P(1/z/z) for z >= 10
+    "DIGAMMA": Fit(
+        lambda d: mp.digamma(2 + d) / (2 + d - DIGAMMA_ROOT),
+        lambda d: (2 + d - DIGAMMA_ROOT) / mp.digamma(2 + d),
+        -1,
+        1,
+        {64: 29},
+    ),
+    "DIGAMMA_REST": Fit(digamma_rest, lambda w: w, mp.mpf("1e-12"), mp.mpf("0.01"), {64: 7}),
+    # x**(-1/3) on [sqrt(1/2), sqrt(2)]
+    "INVERSE_CBRT": Fit(
+        lambda x: x ** (-mp.mpf(1) / 3), lambda x: mp.cbrt(x), mp.sqrt(0.5), mp.sqrt(2), {32: 4, 64: 6}
+    ),
+}
+
+
+def parts(value: Any, bits: int, kept: int) -> tuple[float, float]:
+    """Return `value` as a first part of `kept` bits and the rest, both of the given width."""
+    mantissa, exponent = mp.frexp(value)
+    first = mp.ldexp(mp.nint(mp.ldexp(mantissa, kept)), exponent - kept)
+    rest = float(value - first)
+    return float(first), rest if bits == 64 else float(np.float32(rest))
+
+
+# Constants in two parts: the first has room for an exact product with an exponent, or is the nearest float.
+SHORT, NEAREST = {32: 15, 64: 41}, {32: 24, 64: 53}
+CONSTANTS = {
+    "LN2": (LN2, SHORT),
+    "LN2_NEAREST": (LN2, NEAREST),
+    "INVERSE_LN2": (1 / LN2, NEAREST),
+    "INVERSE_LN10": (1 / mp.log(10), NEAREST),
+    "LOG10_2": (mp.log10(2), SHORT),
+    "PI": (mp.pi, NEAREST),
+    "TWO_OVER_ROOT_PI": (TWO_OVER_ROOT_PI, NEAREST),
+    "EULER": (mp.euler, NEAREST),
+    "ONE_LESS_EULER": (1 - mp.euler, NEAREST),
+    "HALF_LOG_TWO_PI": (mp.log(2 * mp.pi) / 2, NEAREST),
+    "DIGAMMA_ROOT": (DIGAMMA_ROOT, NEAREST),
+    "TWO_THIRDS": (mp.mpf(2) / 3, NEAREST),
+}
+
+
+TWO_OVER_PI_BITS = 1280
+
+
+def two_over_pi() -> str:
+    """Return the leading bits of 2/pi as a Python expression."""
+    with mp.workprec(TWO_OVER_PI_BITS + 64):
+        digits = f"{int(mp.floor(2 / mp.pi * mp.mpf(2) ** TWO_OVER_PI_BITS)):x}"
+    lines = [f'    "{digits[i : i + 96]}"' for i in range(0, len(digits), 96)]
+    return "int(\n" + "\n".join(lines) + ",\n    16,\n)"
+
+
+def main(names: list[str]) -> None:
+    """Print the fits of the given names, or all."""
+    for name, (value, kept) in CONSTANTS.items():
+        if not names:
+            print(f"{name} = {{{', '.join(f'{bits}: {parts(value, bits, kept[bits])}' for bits in kept)}}}")
+    if not names:
+        print(f"# floor(2/pi * 2**{TWO_OVER_PI_BITS})\nTWO_OVER_PI = {two_over_pi()}")
+    for name in names or list(FITS):
+        lines = [f"{name} = {{"]
+        for bits in FITS[name].terms:
+            coefficients, error = fit(FITS[name], bits)
+            lines.append(f"    {bits}: (  # error 2**{error:.1f}")
+            lines += [f"        {c!r}," for c in coefficients]
+            lines.append("    ),")
+        print("\n".join([*lines, "}"]), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
