@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
-from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, fuses, identity, is_row_reduction
+from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, fuses, identity, is_row_reduction, joins
 from jitgrad.ops.structure import reshape
 from jitgrad.program import RESULT, Call, Kernel, Program, Store, scalar
 from jitgrad.tidy import tidied
 
+MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
+MAX_REPEATED = 6  # cost of what is computed again rather than stored when several positions need it
 MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value is stored
 
 
@@ -90,6 +92,8 @@ def is_call(node: Node) -> bool:
         axes, x = node.param("axes"), node.args[0]
         known = axes[0] == 0 or axes == (x.ndim - 1,)
         return x.aval.size == 0 or not known or x.dtype not in FUSIBLE_DTYPES
+    if node.op.kind == "join":
+        return not joins(node) or not node.ndim or len(node.args) > MAX_PARTS or node.dtype not in FUSIBLE_DTYPES
     return node.op.kind == "call" or (node.op.kind == "map" and not fuses(node))
 
 
@@ -101,18 +105,41 @@ def viewed(node: Node) -> Node:
 
 
 def _required(graph: Graph) -> set[Node]:
+    """The nodes that need a buffer whatever the grouping."""
     required = {o for o in graph.outputs if not in_memory(o) and o.op is not LITERAL}
     depth: dict[Node, int] = {}
+    cost: dict[Node, int] = {}
+    readers = _readers(graph)
     for node in graph.nodes():
         if is_call(node):
             required.add(node)
             required.update(b for b in map(viewed, node.args) if b.args and not in_memory(b))
         elif node.op.kind == "reduce" and not is_row_reduction(node):
             required.add(node)
-        depth[node] = 1 + max((depth[a] for a in node.args if a not in required), default=0)
-        if depth[node] > MAX_DEPTH:
+        inline = [a for a in node.args if a not in required]
+        depth[node] = 1 + max((depth[a] for a in inline), default=0)
+        cost[node] = (node.op.cost if node.op.kind in ("map", "join") else 0) + sum(cost[a] for a in inline)
+        if depth[node] > MAX_DEPTH or (readers.get(node, 0) > 1 and cost[node] > MAX_REPEATED):
             required.add(node)
     return required
+
+
+def _readers(graph: Graph) -> dict[Node, int]:
+    """How many different positions of a node one element of its users needs; 2 stands for many."""
+    readers: dict[Node, int] = {}
+    for node in graph.nodes():
+        params = dict(node.params)
+        if "source" in params:
+            source = params["source"]
+            again = any(s is None and n != 1 for s, n in zip(source, node.shape, strict=True))
+            count = 2 if again and source[-1] is not None else 0
+        elif node.op.kind == "join":
+            count = len(node.args)
+        else:
+            count = int("step" in params)
+        for arg in node.args if count else ():
+            readers[arg] = readers.get(arg, 0) + count
+    return {node: count for node, count in readers.items() if node.args and node.op.kind in ("map", "join")}
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 Params = tuple[tuple[str, Any], ...]
-Kind = Literal["leaf", "index", "map", "reduce", "view", "call"]
+Kind = Literal["leaf", "index", "map", "reduce", "view", "join", "call"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +303,9 @@ def interpret(graph: Graph, *arrays: Any) -> tuple[Any, ...]:
         else:
             with np.errstate(all="ignore"):
                 result = node.op.numpy(*(values[a] for a in node.args), **dict(node.params))
-            values[node] = np.asarray(result, node.dtype)
+            # BLAS's sums depend on the memory layout, so computed values have the layout that kernels store
+            order = "K" if node.op.kind == "view" else "C"
+            values[node] = np.asarray(result, node.dtype, order=order)  # type: ignore[call-overload]
     return tuple(_expanded(values[o], o.shape) for o in graph.outputs)
 
 

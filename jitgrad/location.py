@@ -23,6 +23,11 @@ def user_name(file: str) -> str:
     return name
 
 
+def is_ours(file: str) -> bool:
+    """Return whether a source file is part of this library."""
+    return file.startswith(_PACKAGE) and not user_name(file)
+
+
 def user_frame() -> FrameType | None:
     """Return the innermost frame outside this library and NumPy."""
     frame: FrameType | None = sys._getframe(1)

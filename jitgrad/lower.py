@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jitgrad.ir import CAPTURE, INPUT, LITERAL, Node
-from jitgrad.program import INDEX, LOAD, scalar
+from jitgrad.ir import CAPTURE, INPUT, LITERAL, Node, literal
+from jitgrad.ops.table import OPS
+from jitgrad.program import INDEX, INSIDE, LOAD, STRIDED, scalar
 
 FUSIBLE_DTYPES = frozenset(
     map(np.dtype, ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"))
@@ -25,21 +26,31 @@ class Blocked(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The position along one axis of a node: start + sum(step * loop index) + sum(step * value)."""
+    """The position along one axis of a node: start + sum(step * loop index) + sum(step * value).
+
+    It lies inside the axis only where all guards, scalar bools, hold.
+    """
 
     start: int = 0
     terms: tuple[tuple[int, int], ...] = ()
     dynamic: tuple[tuple[Node, int], ...] = ()
+    guards: tuple[Node, ...] = ()
 
     def scaled(self, start: int, step: int) -> Index:
         return Index(
             start + step * self.start,
             tuple((axis, step * s) for axis, s in self.terms),
             tuple((node, step * s) for node, s in self.dynamic),
+            self.guards,
         )
+
+    def guarded(self, guard: Node) -> Index:
+        return replace(self, guards=(*self.guards, guard))
 
 
 Map = tuple[Index, ...]
+Shape = tuple[int, ...]
+BOOL = np.dtype(bool)
 
 
 def identity(ndim: int) -> Map:
@@ -54,6 +65,11 @@ def fuses(node: Node) -> bool:
         and node.dtype in FUSIBLE_DTYPES
         and all(a.dtype in FUSIBLE_DTYPES for a in node.args)
     )
+
+
+def joins(node: Node) -> bool:
+    """Whether a kernel can choose between the node's parts element by element: no strides to divide by."""
+    return node.op.kind == "join" and all(abs(s) == 1 for s in dict(node.params).get("step", ()))
 
 
 def is_row_reduction(node: Node) -> bool:
@@ -117,9 +133,48 @@ class Body:
             return scalar(node.op, args, node.params, node.dtype)
         if node.op.kind == "view":
             return self._view(node, index)
+        if joins(node):
+            return self._join(node, index)
         if is_row_reduction(node):
             return self._row_reduction(node, index)
         raise Blocked(node)
+
+    def _join(self, node: Node, index: Map) -> Node:
+        """The part that covers the position, else what lies under it: another operand, or zero."""
+        params = dict(node.params)
+        if "axis" in params:
+            return self._concatenated(node, index, params["axis"])
+        under = literal(0, node.dtype) if len(node.args) == 1 else self.lower(node.args[0], index)
+        return self._over(node, node.args[-1], index, params["start"], params["step"], under)
+
+    def _concatenated(self, node: Node, index: Map, axis: int) -> Node:
+        *parts, last = (part for part in node.args if part.shape[axis])
+        ends = [0]
+        for part in parts:
+            ends.append(ends[-1] + part.shape[axis])
+        starts = [tuple(end if i == axis else 0 for i in range(node.ndim)) for end in ends]
+        step = (1,) * node.ndim
+        value = self._over(node, last, index, starts[-1], step, literal(0, node.dtype))
+        for part, start in zip(reversed(parts), reversed(starts[:-1]), strict=True):
+            value = self._over(node, part, index, start, step, value)
+        return value
+
+    def _over(self, node: Node, x: Node, index: Map, start: Shape, step: Shape, under: Node) -> Node:
+        """x, placed at `start`, where it covers the position; `under` elsewhere."""
+        read: list[Index] = []
+        covered: list[Node] = []
+        for position, first, direction, n in zip(index, start, step, x.shape, strict=True):
+            moved = position.scaled(-first * direction, direction)
+            guard = self._inside(node, moved, n)
+            covered.append(guard)
+            read.append(moved.guarded(guard))
+        inside = covered[0]
+        for guard in covered[1:]:
+            inside = scalar(OPS["bitwise_and"], (inside, guard), (), BOOL)
+        return scalar(OPS["where"], (inside, self.lower(x, tuple(read)), under), (), x.dtype)
+
+    def _inside(self, node: Node, position: Index, size: int) -> Node:
+        return scalar(INSIDE, (), (*self._affine(node, position), ("size", size)), BOOL)
 
     def _view(self, node: Node, index: Map) -> Node:
         x = node.args[0]
@@ -143,7 +198,8 @@ class Body:
     def _row_reduction(self, node: Node, index: Map) -> Node:
         inner = len(self.domain) - 1
         (x,) = node.args
-        busy = any(axis == inner for i in index for axis, _ in i.terms) or any(i.dynamic for i in index)
+        busy = any(axis == inner for i in index for axis, _ in i.terms)
+        busy = busy or any(i.dynamic or i.guards for i in index)
         if busy or not inner or x.shape[-1] != self.domain[-1]:
             raise Blocked(node)
         element = self.lower(x, (*index, Index(0, ((inner, 1),))))
@@ -162,6 +218,7 @@ class Body:
         offset, steps = 0, [0] * len(self.domain)
         dynamic: list[Node] = []
         scales: list[int] = []
+        guards: dict[Node, None] = {}
         for position, stride in zip(index, strides, strict=True):
             offset += stride * position.start
             for axis, step in position.terms:
@@ -169,20 +226,21 @@ class Body:
             for node, step in position.dynamic:
                 dynamic.append(node)
                 scales.append(stride * step)
+            guards.update(dict.fromkeys(position.guards))
         params = (
             ("buffer", buffer),
             ("offset", offset),
             ("strides", tuple(steps)),
             ("dynamic", tuple(scales)),
         )
-        return scalar(LOAD, tuple(dynamic), params, buffer.dtype)
+        return scalar(LOAD, (*dynamic, *guards), params, buffer.dtype)
 
 
 def varies(body: list[Node], axis: int) -> set[Node]:
     """The scalar nodes whose value changes along a loop axis; a row reduction's result does not."""
     found: set[Node] = set()
     for node in body:
-        if node.op is LOAD or node.op is INDEX:
+        if node.op in STRIDED:
             if node.param("strides")[axis] or any(a in found for a in node.args):
                 found.add(node)
         elif node.op.kind != "reduce" and any(a in found for a in node.args):

@@ -19,9 +19,20 @@ def _scalar_leaf(name: str) -> Op:
     return Op(name, "leaf", never, never, never)
 
 
-LOAD = _scalar_leaf("load")  # one element of a buffer, at offset + sum(strides * loop indices) + dynamic * args
+# One element of a buffer, at offset + sum(strides * loop indices) + sum(dynamic * first args); where one of the other
+# args is false it is 0, and the buffer is not touched.
+LOAD = _scalar_leaf("load")
 INDEX = _scalar_leaf("index")  # start + sum(steps * loop indices)
+INSIDE = _scalar_leaf("inside")  # whether 0 <= offset + sum(strides * loop indices) < size
 RESULT = _scalar_leaf("result")  # a total of the kernel, once it is complete
+
+
+STRIDED = (LOAD, INDEX, INSIDE)
+
+
+def guards(load: Node) -> tuple[Node, ...]:
+    """The conditions under which a load reads memory."""
+    return load.args[len(load.param("dynamic")) :]
 
 
 def scalar(op: Op, args: tuple[Node, ...], params: Params, dtype: np.dtype[Any]) -> Node:

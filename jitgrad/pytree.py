@@ -49,7 +49,7 @@ def _build_dataclass(meta: tuple[Any, tuple[str, ...], tuple[tuple[str, Any], ..
 
 # take apart --------------------------------------------------------------------------------------------------------
 
-Parts = tuple[Callable[..., Any], Any, Sequence[Any]]
+Parts = tuple[Callable[..., Any], Any, Sequence[Any]]  # build, meta, the values to build from
 
 
 def _dict_parts(value: dict[Any, Any]) -> Parts:
@@ -86,15 +86,20 @@ def _parts_of(kind: type) -> Callable[[Any], Parts] | None:
     return parts
 
 
-def flatten_into(leaves: list[Any], value: Any) -> Tree:
-    """Append the leaves of a value to a list, depth first, and return its tree."""
+def parts_of(value: Any) -> Parts | None:
+    """Return how to build a container, and its parts; None for a leaf."""
     kind = type(value)
     parts = _PARTS[kind] if kind in _PARTS else _parts_of(kind)
+    return None if parts is None else parts(value)
+
+
+def _flatten_into(leaves: list[Any], value: Any) -> Tree:
+    parts = parts_of(value)
     if parts is None:
         leaves.append(value)
         return LEAF
-    build, meta, children = parts(value)
-    return build, meta, tuple([flatten_into(leaves, child) for child in children])
+    build, meta, children = parts
+    return build, meta, tuple([_flatten_into(leaves, child) for child in children])
 
 
 def flatten(value: Any) -> tuple[list[Any], Tree]:
@@ -107,7 +112,7 @@ def flatten(value: Any) -> tuple[list[Any], Tree]:
     {'w': 'w', 'b': ['b', None]}
     """
     leaves: list[Any] = []
-    return leaves, flatten_into(leaves, value)
+    return leaves, _flatten_into(leaves, value)
 
 
 def unflatten(tree: Tree, leaves: Sequence[Any]) -> Any:
@@ -124,9 +129,28 @@ def _built(tree: Tree, leaves: Iterator[Any]) -> Any:
     return build(meta, [_built(child, leaves) for child in children])
 
 
-def count(tree: Tree) -> int:
-    """Return the number of leaves."""
-    return 1 if tree is LEAF else sum(count(child) for child in tree[2])
+def constructor(tree: Tree, leaves: Sequence[str], scope: dict[str, Any]) -> str:
+    """Return the expression that builds the value with this tree from the leaves' expressions.
+
+    Names that it needs are entered in `scope`.
+    """
+    return _expression(tree, iter(leaves), scope)
+
+
+def _expression(tree: Tree, leaves: Iterator[str], scope: dict[str, Any]) -> str:
+    if tree is LEAF:
+        return next(leaves)
+    build, meta, children = tree
+    parts = [_expression(child, leaves, scope) for child in children]
+    if build is _build_none:
+        return "None"
+    if build is _build_list:
+        return f"[{', '.join(parts)}]"
+    if build is _build_tuple:
+        return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+    name, data = f"build{len(scope)}", f"meta{len(scope)}"
+    scope[name], scope[data] = build, meta
+    return f"{name}({data}, [{', '.join(parts)}])"
 
 
 def flatten_like(tree: Tree, value: Any) -> list[Any]:
@@ -143,11 +167,9 @@ def _follow(tree: Tree, value: Any, place: str, leaves: list[Any]) -> None:
     if tree is LEAF:
         leaves.append(value)
         return
-    kind = type(value)
-    parts = _PARTS[kind] if kind in _PARTS else _parts_of(kind)
-    build, meta, children = parts(value) if parts else (None, None, ())
+    build, meta, children = parts_of(value) or (None, None, ())
     if (build, meta, len(children)) != (tree[0], tree[1], len(tree[2])):
-        raise ValueError(f"expected {describe(tree)}{' at ' + place if place else ''}, got {kind.__name__}")
+        raise ValueError(f"expected {describe(tree)}{' at ' + place if place else ''}, got {type(value).__name__}")
     for step, child, part in zip(_steps(tree), tree[2], children, strict=True):
         _follow(child, part, place + step, leaves)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.ir import INPUT, LITERAL, Graph, Node, literal, literal_value, rebuild, with_args
+from jitgrad.ir import LITERAL, Graph, Node, literal, literal_value, rebuild, with_args
 from jitgrad.ops.table import OPS
 
 Pattern = Any
@@ -50,7 +50,9 @@ def simplify(graph: Graph) -> Graph:
 
 
 def _simplified(node: Node, args: tuple[Node, ...]) -> Node:
-    if node.op is LITERAL or node.op is INPUT or not node.args:
+    if node.op is LITERAL:
+        return literal(literal_value(node), node.dtype)  # dtypes are settled: weakness has done its work
+    if not node.args:
         return node
     if node.op.kind == "map":
         args = tuple(_scalar(a) for a in args)

@@ -8,7 +8,7 @@ from typing import Any
 
 from jitgrad.ir import Node, rebuild, toposort
 from jitgrad.lower import varies
-from jitgrad.program import INDEX, LOAD, Kernel
+from jitgrad.program import STRIDED, Kernel
 
 Strides = tuple[int, ...]
 
@@ -38,7 +38,7 @@ def _body(kernel: Kernel) -> list[Node]:
 def _restrided(kernel: Kernel, domain: tuple[int, ...], change: Callable[[Strides], Strides]) -> Kernel:
     def replaced(node: Node, args: tuple[Node, ...]) -> Node:
         params: Any = node.params
-        if node.op is LOAD or node.op is INDEX:
+        if node.op in STRIDED:
             params = tuple((k, change(v) if k == "strides" else v) for k, v in params)
         return Node(node.op, args, params, node.aval)
 
@@ -78,7 +78,7 @@ def _mergeable(kernel: Kernel, axis: int) -> bool:
     return all(
         node.param("strides")[axis - 1] == n * node.param("strides")[axis]
         for node in _body(kernel)
-        if node.op is LOAD or node.op is INDEX
+        if node.op in STRIDED
     )
 
 

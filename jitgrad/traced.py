@@ -1,4 +1,4 @@
-"""The value that a function sees while it is traced: an ndarray's interface around a node that can be replaced.
+"""The value that a function sees while it is traced: a box around a node, with the interface of an ndarray.
 
 Assignment in place replaces the node. A view (a slice, a transpose, a reshape) knows how to read its node from that
 of its base, and how to write it back, so both follow each other's changes as NumPy's arrays do.
@@ -6,57 +6,26 @@ of its base, and how to write it back, so both follow each other's changes as Nu
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from types import EllipsisType, FrameType
-from typing import Any, ClassVar, NoReturn
+from functools import partial
+from types import EllipsisType
+from typing import Any, ClassVar
 
 import numpy as np
 
-from jitgrad import ops
 from jitgrad.capture import Captures
 from jitgrad.errors import TraceError
-from jitgrad.ir import Aval, Node, Op, Operators, as_node, located
+from jitgrad.interface import ArrayInterface
+from jitgrad.ir import Node, Op, as_node, located
+from jitgrad.location import user_line
+from jitgrad.ops import indexing
 from jitgrad.ops.structure import cast, rearrange, reshape, slice_, update
 from jitgrad.ops.table import Composite
-from jitgrad.ops.values import as_array
+from jitgrad.ops.values import as_array, broadcast
 
-# The user's line --------------------------------------------------------------------------------------------------
-
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-_LIBRARIES = (_PACKAGE, os.path.dirname(os.path.abspath(np.__file__)) + os.sep, "<frozen")
-_PROGRAMS = (_PACKAGE + "cli" + os.sep,)  # code of this package that uses it as users do
-_names: dict[str, str] = {}
-
-
-def user_name(file: str) -> str:
-    """The short name of a source file; empty for files of this library and of NumPy."""
-    name = _names.get(file)
-    if name is None:
-        ours = file.startswith(_LIBRARIES) and not file.startswith(_PROGRAMS)
-        name = _names[file] = "" if ours else os.path.basename(file) or "?"
-    return name
-
-
-def user_frame() -> FrameType | None:
-    """The innermost frame outside this library and NumPy."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and not user_name(frame.f_code.co_filename):
-        frame = frame.f_back
-    return frame
-
-
-def user_line() -> str:
-    """The user's "file.py:12"."""
-    frame = user_frame()
-    return f"{user_name(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else "?"
-
-
-# The trace ----------------------------------------------------------------------------------------------------------
+Layout = np.ndarray[Any, Any]
 
 
 class Trace:
@@ -98,34 +67,39 @@ active = _Active()  # the trace under way in this thread
 
 @dataclass(slots=True)
 class View:
-    """Where a traced value lies in another one, its base."""
+    """Where a traced value lies in another one, its base.
+
+    `write` turns the base's node and the view's new node into the base's new node; `layout` applies the view to an
+    array of the base's strides; places are equal for views of the same elements of the base.
+    """
 
     base: Traced
     root: Traced  # the base of bases, whose version counts the changes
     read: Callable[[Node], Node]
-    write: Callable[[Node, Node], Node]  # the base's node and new contents of the view to the base's new node
-    place: Any  # equal for two views of the same elements of a base
+    write: Callable[[Node, Node], Node]
+    layout: Callable[[Layout], Layout]
+    place: Any
     seen: int
+
+
+def _view(base: Traced, read: Any, write: Any, layout: Any, place: Any) -> View:
+    root = base._view.root if base._view else base
+    return View(base, root, read, write, layout, place, root._version)
 
 
 def _unarranged(base: Node, values: Node, *, shape: Any, source: Any) -> Node:
     if any(s is None and n != 1 for s, n in zip(source, shape, strict=True)):
-        raise ValueError(f"at {user_line()}: a broadcast view is read-only. Assign to a copy of it: x.copy()")
+        raise ValueError("assignment: a broadcast view is read-only. Assign to a copy of it: x.copy()")
     back = tuple(source.index(i) if i in source else None for i in range(base.ndim))
     node: Node = rearrange(values, shape=base.shape, source=back)
     return node
 
 
-_WRITE_BACK: dict[Op, Callable[..., Node]] = {
+_WRITE_BACK: dict[Op, Callable[..., Any]] = {
     rearrange: _unarranged,
     reshape: lambda base, values, *, shape: reshape(values, shape=base.shape),
     slice_: lambda base, values, *, start, step, size: update(base, values, start=start, step=step),
 }
-
-
-def _view(base: Traced, read: Any, write: Any, place: Any) -> View:
-    root = base._view.root if base._view else base
-    return View(base, root, read, write, place, root._version)
 
 
 def _view_by_op(base: Traced, op: Op, params: dict[str, Any]) -> View | None:
@@ -135,34 +109,24 @@ def _view_by_op(base: Traced, op: Op, params: dict[str, Any]) -> View | None:
             np.reshape(base._layout(), params["shape"], copy=False)
         except ValueError:
             return None
-    write = _WRITE_BACK[op]
-    return _view(
-        base,
-        lambda node: op(node, **params),
-        lambda node, values: write(node, values, **params),
-        (op, tuple(sorted(params.items()))),
-    )
+    place = op, tuple(sorted(params.items()))
+    return _view(base, partial(op, **params), partial(_WRITE_BACK[op], **params), partial(op.numpy, **params), place)
 
 
-# NumPy functions whose result is a view of an argument, where it can be one.
-ALIASING: set[Any] = {
+# The NumPy functions whose result may be a view of an argument.
+_ALIASING = {
     getattr(np, name)
     for name in (
-        "array_split atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diagonal dsplit expand_dims flip "
-        "fliplr flipud hsplit matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 split squeeze "
-        "swapaxes transpose unstack vsplit asarray asanyarray ascontiguousarray"
+        "array_split asarray atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diagonal dsplit expand_dims "
+        "flip fliplr flipud hsplit matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 split "
+        "squeeze swapaxes transpose unstack vsplit"
     ).split()
     if hasattr(np, name)
 }
 
-_Key = tuple[Any, ...]
 
-
-def _is_basic(key: _Key) -> bool:
-    """Whether an index selects by slices and numbers only, so that NumPy gives a view."""
-    return all(
-        i is None or (isinstance(i, (int, np.integer, slice, EllipsisType)) and not isinstance(i, bool)) for i in key
-    )
+def _is_slicing(i: Any) -> bool:
+    return i is None or (isinstance(i, (int, np.integer, slice, EllipsisType)) and not isinstance(i, bool))
 
 
 def _is_traced_position(i: Any) -> bool:
@@ -172,12 +136,11 @@ def _is_traced_position(i: Any) -> bool:
 # The value ----------------------------------------------------------------------------------------------------------
 
 
-class Traced(Operators):
+class Traced(ArrayInterface):
     """An array that is known only by its shape and dtype while a function is traced."""
 
     __slots__ = ("_node", "_scalar", "_trace", "_version", "_view", "_where")
     __rank__: ClassVar[int] = 2
-    __array_priority__: ClassVar[float] = 1000.0
 
     def __init__(
         self, node: Node, trace: Trace, where: str, view: View | None = None, scalar: bool | None = None
@@ -190,14 +153,23 @@ class Traced(Operators):
         # A NumPy scalar is immutable: x += 1 makes a new one, where a 0-d array is changed.
         self._scalar = (view is None and not node.aval.shape) if scalar is None else scalar
 
-    # Nodes
+    def __repr__(self) -> str:
+        return f"<traced {self._node.aval} made at {self._where}>"
+
+    @property
+    def shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        return self._node.aval.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:  # type: ignore[override]
+        return self._node.aval.dtype
 
     @property
     def node(self) -> Node:
         """The node that computes the present value."""
         if not self._trace.active:
             raise TraceError(
-                f"a value traced at {self._where} is used at {user_line()}, after its trace has ended. "
+                f"the value traced at {self._where} is used at {user_line()}, after its trace has ended. "
                 "Return it from the traced function instead of keeping it"
             )
         view = self._view
@@ -206,30 +178,29 @@ class Traced(Operators):
         return self._node
 
     def _refresh(self, root: Traced) -> None:
-        stale = []
+        stale: list[tuple[Traced, View]] = []
         box = self
         while box._view is not None and box._view.seen != root._version:
-            stale.append(box)
+            stale.append((box, box._view))
             box = box._view.base
-        for box in reversed(stale):
-            assert box._view is not None
+        for box, view in reversed(stale):
             with located(box._where):
-                box._node = box._view.read(box._view.base._node)
-            box._view.seen = root._version
+                box._node = view.read(view.base._node)
+            view.seen = root._version
 
     def _write(self, node: Node) -> None:
-        """Replace the value, here and in everything that it is a view of."""
-        with located(user_line()):
-            box, views = self, []
-            while (view := box._view) is not None:
-                whole = view.write(view.base.node, node)
-                box._node = node
-                views.append(view)
-                box, node = view.base, whole
-        box._node = node
+        """Replace the value, here and in everything that this is a view of."""
+        box, changes = self, []
+        while box._view is not None:
+            changes.append((box, node))
+            node = box._view.write(box._view.base.node, node)
+            box = box._view.base
+        changes.append((box, node))
         box._version += 1
-        for view in views:
-            view.seen = box._version
+        for changed, node in changes:
+            changed._node = node
+            if changed._view is not None:
+                changed._view.seen = box._version
 
     def _fill(self, value: Any) -> None:
         """Assign in place, cast and broadcast as NumPy's assignment does."""
@@ -240,15 +211,8 @@ class Traced(Operators):
             if extra > 0 and set(node.shape[:extra]) == {1}:
                 node = reshape(node, shape=node.shape[extra:])
             if node.shape != self.shape:
-                lead = self.ndim - node.ndim
-                sizes = (None,) * lead + node.shape
-                if lead < 0 or any(n not in (None, 1, m) for n, m in zip(sizes, self.shape, strict=True)):
-                    raise ValueError(f"assignment: shape {node.shape} does not broadcast into shape {self.shape}")
-                source = tuple(
-                    j - lead if n == m else None for j, (n, m) in enumerate(zip(sizes, self.shape, strict=True))
-                )
-                node = rearrange(node, shape=self.shape, source=source)
-        self._write(node)
+                node = broadcast(node, self.shape)
+            self._write(node)
 
     def _store(self, result: Traced, name: str) -> Traced:
         """What `x += y` leaves in x: the result, written in place unless x is a scalar."""
@@ -263,35 +227,32 @@ class Traced(Operators):
             raise TypeError(
                 f"{name}: in place, {result.dtype} does not go into {self.dtype}. Write x = x + y for a new array"
             )
-        self._write(cast(result.node, dtype=self.dtype))
+        with located(user_line()):
+            self._write(cast(result.node, dtype=self.dtype))
         return self
 
-    def _layout(self) -> np.ndarray[Any, Any]:
+    def _layout(self) -> Layout:
         """An array with the strides that this value would have in NumPy; its elements must not be read."""
-        box: Traced = self
-        reads = []
+        views: list[View] = []
+        box = self
         while box._view is not None:
-            reads.append(box._view.place)
+            views.append(box._view)
             box = box._view.base
         strides = [1] * box.ndim
         for i in range(box.ndim - 1, 0, -1):
-            strides[i - 1] = strides[i] * max(box.shape[i], 1)
-        layout = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), box.shape, strides)
-        for place in reversed(reads):
-            if isinstance(place, tuple):
-                op, params = place
-                layout = op.numpy(layout, **dict(params))
-            else:
-                layout = np.lib.stride_tricks.as_strided(layout, (0,), (0,))
+            strides[i - 1] = strides[i] * box.shape[i]
+        layout: Layout = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), box.shape, strides)
+        for view in reversed(views):
+            layout = view.layout(layout)
         return layout
 
     def _place(self) -> tuple[Any, ...]:
-        steps: list[Any] = []
+        places: list[Any] = []
         box = self
         while box._view is not None:
-            steps.append(box._view.place)
+            places.append(box._view.place)
             box = box._view.base
-        return (id(box), *steps)
+        return id(box), *places
 
     def __apply__(self, op: Op, args: tuple[Any, ...], params: dict[str, Any]) -> Traced:
         where = user_line()
@@ -304,6 +265,49 @@ class Traced(Operators):
 
     def __settle__(self, composite: Composite, args: tuple[Any, ...]) -> Traced:
         """The result of a function that returns this: a copy, unless NumPy would return a view."""
-        if composite.numpy in ALIASING or (self._view is None and not any(a is self for a in args)):
+        if composite is indexing.getitem or composite.numpy in _ALIASING:
             return self
+        if self._view is None and not any(a is self for a in args):
+            return self
+        return self._detached()
+
+    def _detached(self) -> Traced:
         return Traced(self.node, self._trace, user_line())
+
+    def copy(self, order: str = "C") -> Traced:
+        return Traced(self.node, self._trace, user_line(), scalar=self._scalar)
+
+    # Indexing
+
+    def __getitem__(self, key: Any) -> Any:
+        items = key if isinstance(key, tuple) else (key,)
+        part = indexing.getitem(self, key)
+        if all(map(_is_slicing, items)):
+            return part if part.shape or Ellipsis in items else part._detached()
+        if part.shape and all(_is_slicing(i) or _is_traced_position(i) for i in items):
+            return self._rows(items, part)
+        return part._detached() if part is self or part._view is not None else part
+
+    def _rows(self, items: tuple[Any, ...], part: Traced) -> Traced:
+        """The view of the rows at a position that only the run knows."""
+        key = tuple(i.node if isinstance(i, Traced) else i for i in items)
+        like = tuple(0 if isinstance(i, Traced) else i for i in items)
+        view = _view(
+            self,
+            lambda node: indexing.getitem(node, key),
+            lambda node, values: indexing.setitem(node, key, values),
+            lambda layout: layout[like],
+            key,
+        )
+        return Traced(part.node, self._trace, part._where, view)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        items = key if isinstance(key, tuple) else (key,)
+        if all(map(_is_slicing, items)):
+            part = indexing.getitem(self, key)
+            if not (isinstance(value, Traced) and value._place() == part._place()):  # as x[i] += v ends
+                part._fill(value)
+            return
+        with located(user_line()):
+            changed = indexing.setitem(self, key, value)
+            self._write(cast(changed.node, dtype=self.dtype))

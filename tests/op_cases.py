@@ -50,8 +50,9 @@ class Case:
         out = function(*args, **kwargs)
         return tuple(out) if isinstance(out, (list, tuple)) else (out,)
 
-    def graph(self) -> Graph:
-        inputs = [input_node(Aval(a.shape, a.dtype)) for a in self.arrays]
+    def graph(self, arrays: list[Any] | None = None) -> Graph:
+        """The call as a graph, for arrays like the sample's or like those given."""
+        inputs = [input_node(Aval(a.shape, a.dtype)) for a in arrays or self.arrays]
         return Graph(tuple(inputs), tuple(as_node(o) for o in self.run(self.op, inputs)))
 
 
@@ -84,15 +85,22 @@ def is_differentiable(case: Case) -> bool:
     return bool(float_outputs(graph) and float_inputs(graph))
 
 
+def drawn_like(nodes: list[Node], name: str) -> list[np.ndarray[Any, Any]]:
+    """Random arrays for nodes, the same for the same name."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    return [np.asarray(rng.uniform(-1, 1, n.shape), n.dtype) for n in nodes]
+
+
 def gradient_graph(case: Case) -> tuple[Graph, list[np.ndarray[Any, Any]]]:
     """The op's outputs and the cotangents of its float inputs, with one seed input for each float output."""
     graph = case.graph()
     outputs = float_outputs(graph)
     seeds = [input_node(o.aval) for o in outputs]
     grads = cotangents(outputs, seeds, float_inputs(graph))
-    rng = np.random.default_rng(zlib.crc32(case.name.encode()))
-    drawn = [np.asarray(rng.uniform(-1, 1, o.shape), o.dtype) for o in outputs]
-    return Graph((*graph.inputs, *seeds), (*graph.outputs, *grads)), [*case.arrays, *drawn]
+    return Graph((*graph.inputs, *seeds), (*graph.outputs, *grads)), [
+        *case.arrays,
+        *drawn_like(outputs, case.name),
+    ]
 
 
 def op_graphs(*dtypes: str) -> Iterator[tuple[str, Graph, list[np.ndarray[Any, Any]]]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import os
 import pickle
+import subprocess
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -187,6 +189,20 @@ def test_threads_share_the_pool_without_sharing_memory() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_results_may_outlive_the_modules() -> None:
+    body = """
+    import sys
+    import numpy
+    from jitgrad.runtime import buffers
+    buffers.pool.limit_bytes = 1 << 20
+    sys.kept = [buffers.empty((1 << 16,), numpy.dtype("f8")) for _ in range(5)]
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(body)], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @needs_fork

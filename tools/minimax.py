@@ -1,7 +1,7 @@
-"""Prints the polynomial coefficients of `jitgrad.vmath`: `python tools/minimax.py [name ...]`.
+"""Prints jitgrad/vmath/coefficients.py, or the coefficients of the given names only.
 
-Each is a minimax fit by Remez's exchange in 50-digit arithmetic. The coefficients are rounded one at a time from the
-constant term up, the remaining ones being fitted again to what the rounded ones leave.
+Each is a minimax fit by Remez's exchange in 60-digit arithmetic. The coefficients are rounded one at a time
+from the constant term up, the remaining ones being fitted again to what the rounded ones leave.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Fit:
 
 
 def remez(values: list[Any], weights: list[Any], points: list[Any], terms: int) -> list[Any]:
-    """Return the coefficients of x**0 to x**(terms - 1) that minimise the largest weighted error on the sorted `points`."""
+    """Return `terms` coefficients, the constant first, with the least largest weighted error on `points`."""
     count = terms + 1
     size = len(points)
     chosen = [round((i + 1) * (size - 1) / count) for i in range(count)]
@@ -125,6 +125,7 @@ def digamma_rest(w: Any) -> Any:
 
 
 HALF = mp.mpf(1) / 2
+QUARTER = mp.mpf("0.628") ** 2  # the square of half a quarter turn and what rounding in float64 adds to it
 LN2 = mp.log(2)
 TWO_OVER_ROOT_PI = 2 / mp.sqrt(mp.pi)
 DIGAMMA_ROOT = mp.findroot(mp.digamma, mp.mpf("1.4616"))
@@ -147,10 +148,17 @@ FITS = {
     # atan(x) = x + x*z*P(z), |x| <= 1, and asin(x) = x + x*z*P(z), |x| <= 1/2; z = x*x
     "ATAN": Fit(tail(of_square(mp.atan), 1), lambda z: z / of_square(mp.atan)(z), 0, 1, {32: 9, 64: 20}),
     "ASIN": Fit(tail(of_square(mp.asin), 1), lambda z: z, 0, mp.mpf("0.25"), {32: 5, 64: 12}),
-    # the same as LOG and EXP in float64 for a float32 result
-    "LOG_SHORT": Fit(
-        tail(of_square(lambda s: 2 * mp.atanh(s)), 2), lambda z: z / 2, 0, mp.mpf("0.02945"), {64: 5}
+    # log(1+f) = f - f*f/2 + f*f*f P(f) on [2/3, 4/3], in float32
+    "LOG_PLAIN": Fit(
+        tail(mp.log1p, 0, 1, -HALF), lambda f: f * f, -mp.mpf(1) / 3 * 1.0001, mp.mpf(1) / 3, {32: 9}
     ),
+    # sin(pi/2 u) = u P(z) and cos(pi/2 u) = P(z), z = u*u, for a float32 result
+    "SIN_TURN": Fit(
+        of_square(lambda u: mp.sin(mp.pi / 2 * u)), lambda z: 1, mp.mpf("1e-20"), QUARTER, {64: 5}
+    ),
+    "COS_TURN": Fit(lambda z: mp.cos(mp.pi / 2 * mp.sqrt(z)), lambda z: 1, 0, QUARTER, {64: 5}),
+    # log(1+f) = f + f*f P(f), and as EXP, in float64 for a float32 result
+    "LOG_SHORT": Fit(tail(mp.log1p, 0, 1), lambda f: abs(f), mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, {64: 13}),
     "EXP_SHORT": Fit(tail(mp.exp, 1, 1), lambda r: r * r, -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {64: 6}),
     # log((1+s)/(1-s)) = 2*s + s*z*(2/3 + z*P(z)), z = s*s
     "LOG_LONG": Fit(
@@ -171,13 +179,14 @@ FITS = {
     # erfc(x) = exp(-x*x) / (1 + 2x) (1 + s P(2s - 1)), s = x/(x + k), k = 2 or 4
     "ERFC": Fit(scaled_erfc(2), lambda t: (1 + t) / 2, -1 + mp.mpf("1e-20"), mp.mpf("0.68"), {32: 11}),
     "ERFC_LONG": Fit(scaled_erfc(4), lambda t: (1 + t) / 2, -1 + mp.mpf("1e-20"), mp.mpf("0.75"), {64: 23}),
-    # lgamma(1+d) = -euler*d + d*d P(d) and lgamma(2+d) = (1-euler)*d + d*d P(d) on [-1/2, 1/2], and 1/z (1/12 + ...) = 1/z P(1/z/z) for z >= 10
+    # lgamma(1+d) = -euler*d + d*d P(d) and lgamma(2+d) = (1-euler)*d + d*d P(d) on [-1/2, 1/2]
     "LGAMMA_AT_1": Fit(
         tail(lambda d: mp.loggamma(1 + d), 0, -mp.euler), lambda d: abs(d), -HALF * 1.0001, HALF, {64: 28}
     ),
     "LGAMMA_AT_2": Fit(
         tail(lambda d: mp.loggamma(2 + d), 0, 1 - mp.euler), lambda d: abs(d), -HALF * 1.0001, HALF, {64: 19}
     ),
+    # Stirling: what is left of lgamma(z) is 1/z P(1/z/z) for z >= 10
     "STIRLING": Fit(stirling_rest, lambda w: 1, mp.mpf("1e-12"), mp.mpf("0.01"), {64: 7}),
     # digamma(y) = (y - root) P(y - 2) on [1, 3], and log z - 1/(2z) - 1/z/z P(1/z/z) for z >= 10
     "DIGAMMA": Fit(
@@ -222,6 +231,7 @@ CONSTANTS = {
 
 
 TWO_OVER_PI_BITS = 1280
+HEADER = "Polynomial coefficients, the constant term first, and constants in two parts, by width in bits."
 
 
 def two_over_pi() -> str:
@@ -234,9 +244,11 @@ def two_over_pi() -> str:
 
 def main(names: list[str]) -> None:
     """Print the fits of the given names, or all."""
+    if not names:
+        print(f'"""{HEADER}"""\n')
     for name, (value, kept) in CONSTANTS.items():
         if not names:
-            print(f"{name} = {{{', '.join(f'{bits}: {parts(value, bits, kept[bits])}' for bits in kept)}}}")
+            print("\n".join([f"{name} = {{", *(f"    {b}: {parts(value, b, kept[b])}," for b in kept), "}"]))
     if not names:
         print(f"# floor(2/pi * 2**{TWO_OVER_PI_BITS})\nTWO_OVER_PI = {two_over_pi()}")
     for name in names or list(FITS):

@@ -1,8 +1,18 @@
 """The op table: every operation of the library, declared once."""
 
+from jitgrad.ops import activation as activation
+from jitgrad.ops import algebra as algebra
+from jitgrad.ops import arrange as arrange
+from jitgrad.ops import creation as creation
+from jitgrad.ops import einsum as einsum
 from jitgrad.ops import elementwise as elementwise
+from jitgrad.ops import indexing as indexing
 from jitgrad.ops import linear as linear
+from jitgrad.ops import pointwise as pointwise
 from jitgrad.ops import reductions as reductions
+from jitgrad.ops import sequences as sequences
+from jitgrad.ops import shape as shape
+from jitgrad.ops import statistics as statistics
 from jitgrad.ops import structure as structure
 from jitgrad.ops.table import COMPOSITES as COMPOSITES
 from jitgrad.ops.table import NUMPY as NUMPY

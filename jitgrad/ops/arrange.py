@@ -57,7 +57,7 @@ def selected(x: Any, axis: int, index: Any) -> Any:
     return concatenated(pieces, axis) if len(pieces) > 1 else pieces[0]
 
 
-# Flip, roll, rotate ---------------------------------------------------------------------------------------------------
+# Flip, roll, rotate -----------------------------------------------------------------------------------------
 
 
 @composite(np.flip, samples=lambda d: [*unary()(d), case(d(2, 3), axis=1), case(d(2, 3, 2), axis=(0, -1))])
@@ -105,7 +105,9 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Any:
     return x
 
 
-@composite(np.rot90, samples=lambda d: [case(d(2, 3), k=k) for k in (0, 1, 2, 3)] + [case(d(2, 3, 4), axes=(1, 2))])
+@composite(
+    np.rot90, samples=lambda d: [case(d(2, 3), k=k) for k in (0, 1, 2, 3)] + [case(d(2, 3, 4), axes=(1, 2))]
+)
 def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
     x = as_array(m)
     first, second = (axis_of(i, len(x.shape)) for i in axes)
@@ -113,13 +115,17 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
         return x
     if k % 4 == 2:
         return flip(x, (first, second))
-    return swapaxes(flip(x, second), first, second) if k % 4 == 1 else flip(swapaxes(x, first, second), second)
+    return (
+        swapaxes(flip(x, second), first, second) if k % 4 == 1 else flip(swapaxes(x, first, second), second)
+    )
 
 
-# Repeat ---------------------------------------------------------------------------------------------------------------
+# Repeat -----------------------------------------------------------------------------------------------------
 
 
-@composite(np.tile, samples=lambda d: [case(d(3), 2), case(d(2, 3), (2, 1)), case(d(2), (2, 2)), case(d(), 3)])
+@composite(
+    np.tile, samples=lambda d: [case(d(3), 2), case(d(2, 3), (2, 1)), case(d(2), (2, 2)), case(d(), 3)]
+)
 def tile(A: Any, reps: Any) -> Any:
     x = as_array(A)
     counts = shape_of(reps)
@@ -132,7 +138,13 @@ def tile(A: Any, reps: Any) -> Any:
 
 
 def _repeat_samples(d: Draw) -> list[Sample]:
-    forms = [case(d(3), 2), case(d(2, 3), 2), case(d(2, 3), 2, axis=1), case(d(2, 3), 0, axis=0), case(d(), 3)]
+    forms = [
+        case(d(3), 2),
+        case(d(2, 3), 2),
+        case(d(2, 3), 2, axis=1),
+        case(d(2, 3), 0, axis=0),
+        case(d(), 3),
+    ]
     return [*forms, case(d(2, 3), [1, 0, 2], axis=1), case(d(3), Static(np.array([2, 1, 3])))]
 
 
@@ -145,7 +157,9 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     axis = axis_of(axis, len(x.shape))
     counts = concrete(as_array(repeats))
     if counts is None:
-        raise TypeError("repeat: the counts decide the shape of the result and must be known; got a traced value")
+        raise TypeError(
+            "repeat: the counts decide the shape of the result and must be known; got a traced value"
+        )
     if counts.size != 1:
         return selected(x, axis, np.repeat(np.arange(x.shape[axis]), counts))
     count = int(counts.reshape(()))
@@ -155,7 +169,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     return shaped(repeated, tuple(n * count if i == axis else n for i, n in enumerate(x.shape)))
 
 
-# Pad ------------------------------------------------------------------------------------------------------------------
+# Pad --------------------------------------------------------------------------------------------------------
 
 
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -206,7 +220,9 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: 
             return structure.place(x, shape=shape, start=tuple(b for b, _ in widths), step=(1,) * ndim)
         return _padded_with(x, widths, _constants(constant_values, ndim))
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ValueError(f"pad: mode {mode!r} is not supported; constant, edge, reflect, symmetric and wrap are")
+        raise ValueError(
+            f"pad: mode {mode!r} is not supported; constant, edge, reflect, symmetric and wrap are"
+        )
     kind: Any = mode
     for axis, width in enumerate(widths):
         if any(width):
@@ -214,7 +230,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: 
     return x
 
 
-# Diagonals and triangles ----------------------------------------------------------------------------------------------
+# Diagonals and triangles ------------------------------------------------------------------------------------
 
 
 def _diagonal_of_last(x: Any, offset: int) -> Any:
@@ -237,7 +253,9 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     if ndim < 2:
         raise ValueError(f"diagonal: need at least two axes, got shape {x.shape}")
     first, second = axis_of(axis1, ndim), axis_of(axis2, ndim)
-    return _diagonal_of_last(permuted(x, [*(i for i in range(ndim) if i not in (first, second)), first, second]), offset)
+    return _diagonal_of_last(
+        permuted(x, [*(i for i in range(ndim) if i not in (first, second)), first, second]), offset
+    )
 
 
 @composite(np.diag, samples=lambda d: [case(v, k=k) for v in (d(3, 4), d(3)) for k in (0, 2, -1)])
@@ -258,7 +276,9 @@ def diagflat(v: Any, k: int = 0) -> Any:
     return diag(ravel(v), k)
 
 
-@composite(np.trace, samples=lambda d: [*_diagonal_samples(d)[:3], case(d(2, 3, 4)), case(d(2, 3, 4), 0, 1, 2)])
+@composite(
+    np.trace, samples=lambda d: [*_diagonal_samples(d)[:3], case(d(2, 3, 4)), case(d(2, 3, 4), 0, 1, 2)]
+)
 def trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: Any = None) -> Any:
     return sum_(diagonal(a, offset, axis1, axis2), -1, dtype, out)
 
@@ -294,4 +314,3 @@ def triu(m: Any, k: int = 0) -> Any:
     """The elements on and above the k-th diagonal, zeros below."""
     x = _as_rows(m)
     return where(_lower(x, k - 1), x.dtype.type(0), x)
-

@@ -32,7 +32,7 @@ class Term:
         return self.value.shape[self.labels.index(label)]  # type: ignore[no-any-return]
 
 
-# Subscripts -----------------------------------------------------------------------------------------------------------
+# Subscripts -------------------------------------------------------------------------------------------------
 
 
 def _written(operands: tuple[Any, ...]) -> tuple[str, list[Any]]:
@@ -82,7 +82,7 @@ def _sizes(inputs: list[str], arrays: Sequence[Any], subscripts: str) -> dict[st
     return sizes
 
 
-# One operand ----------------------------------------------------------------------------------------------------------
+# One operand ------------------------------------------------------------------------------------------------
 
 
 def _diagonals(x: Any, labels: str) -> Term:
@@ -102,7 +102,7 @@ def _diagonals(x: Any, labels: str) -> Term:
 def _kept(term: Term, wanted: set[str], sizes: dict[str, int]) -> Term:
     """The term without labels that nobody else wants (summed) or that broadcast (dropped)."""
     summed = tuple(i for i, c in enumerate(term.labels) if c not in wanted)
-    value = sum_(term.value, summed) if summed else term.value
+    value = sum_(term.value, summed, term.value.dtype) if summed else term.value
     labels = "".join(c for c in term.labels if c in wanted)
     narrow = [i for i, c in enumerate(labels) if value.shape[i] == 1 != sizes[c]]
     shape = tuple(n for i, n in enumerate(value.shape) if i not in narrow)
@@ -117,7 +117,7 @@ def _ordered(term: Term, labels: str, sizes: dict[str, int]) -> Any:
     return broadcast(value, tuple(sizes[c] for c in labels))
 
 
-# Two operands ---------------------------------------------------------------------------------------------------------
+# Two operands -----------------------------------------------------------------------------------------------
 
 
 def _contracted(x: Term, y: Term, wanted: set[str], sizes: dict[str, int]) -> Term:
@@ -131,7 +131,7 @@ def _contracted(x: Term, y: Term, wanted: set[str], sizes: dict[str, int]) -> Te
         labels = batch + rows + columns + inner
         product = _aligned(x, labels) * _aligned(y, labels)
         summed = tuple(range(len(labels) - len(inner), len(labels)))
-        return Term(sum_(product, summed) if inner else product, batch + rows + columns)
+        return Term(sum_(product, summed, product.dtype) if inner else product, batch + rows + columns)
     lead = tuple(sizes[c] for c in batch)
     n, m, k = (math.prod(sizes[c] for c in part) for part in (rows, columns, inner))
     left = shaped(_ordered(x, batch + rows + inner, sizes), (*lead, n, k))

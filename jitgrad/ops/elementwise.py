@@ -40,7 +40,10 @@ class VectorMath:
         dtypes = {getattr(a, "dtype", None) for a in args}
         if dtypes == {_FLOAT32} or dtypes == {_FLOAT64}:
             return self._ufunc()(*args)
-        given = [type(a) if isinstance(a, (int, float)) and not isinstance(a, bool) else np.asarray(a).dtype for a in args]
+        given = [
+            type(a) if isinstance(a, (int, float)) and not isinstance(a, bool) else np.asarray(a).dtype
+            for a in args
+        ]
         if all(isinstance(g, type) for g in given):
             given = [np.dtype(g) for g in given]
         *wanted, dtype = self._typing(*given)
@@ -55,12 +58,23 @@ class VectorMath:
 _FLOAT32, _FLOAT64 = np.dtype("float32"), np.dtype("float64")
 
 
-def vector_op(name: str, like: np.ufunc, *partials: Partial, cost: int = _TRANSCENDENTAL, **options: Any) -> Op:
+def vector_op(
+    name: str, like: np.ufunc, *partials: Partial, cost: int = _TRANSCENDENTAL, **options: Any
+) -> Op:
     """Declare an elementwise op whose scalar routine is `jitgrad.vmath.<name>`, typed as the NumPy ufunc `like`."""
     slots = ", ".join(f"{{{i}}}" for i in range(like.nin))
     also = (like, *options.pop("also", ())) if like.__name__ == name else options.pop("also", ())
     options.setdefault("reference", like)
-    return map_op(name, VectorMath(name, like), f"{name}({slots})", *partials, like=like, cost=cost, also=also, **options)
+    return map_op(
+        name,
+        VectorMath(name, like),
+        f"{name}({slots})",
+        *partials,
+        like=like,
+        cost=cost,
+        also=also,
+        **options,
+    )
 
 
 # Arithmetic
@@ -102,17 +116,18 @@ absolute = map_op(
     undefined="abs'(0) = 0",
     kinks=((([0.0, -0.0, -2.0],), ([0.0, 0.0, -1.0],)),),
 )
-sign = vector_op("sign", np.sign, None, cost=2)
+sign: Op = vector_op("sign", np.sign, None, cost=2)
 stop_gradient = map_op(
     "stop_gradient",
     np.array,
     "{0}",
     None,
     typing=lambda given: (np.dtype(given),) * 2,
+    samples=lambda d: [Sample((d(2, 3),), {}, (np.zeros((2, 3)),)), Sample((d(),), {}, (np.zeros(()),))],
     undefined="a constant as far as derivatives go",
 )
-square = composite(np.square, samples=elementwise(1, (-2, 2)))(lambda x: x * x)
-positive = composite(np.positive, samples=elementwise(1, (-2, 2)))(lambda x: x)
+square = composite(np.square, samples=only("fi", elementwise(1, (-2, 2))))(lambda x: x * x)
+positive = composite(np.positive, samples=only("fi", elementwise(1, (-2, 2))))(lambda x: x)
 
 
 def _typed_where(*given: Any) -> tuple[np.dtype[Any], ...]:
@@ -132,7 +147,10 @@ def _where_samples(d: Draw) -> list[Sample]:
     if d.dtype.kind != "f":
         return samples
     blocked = np.array([np.nan, 1.0, np.inf], d.dtype), d(3)
-    return [*samples, Sample((np.array([False, True, False]), *blocked), {}, ([0.0, 1.0, 0.0], [1.0, 0.0, 1.0]))]
+    return [
+        *samples,
+        Sample((np.array([False, True, False]), *blocked), {}, ([0.0, 1.0, 0.0], [1.0, 0.0, 1.0])),
+    ]
 
 
 def _where_vjp(g: Any, out: Any, condition: Any, x: Any, y: Any) -> tuple[Any, ...]:
@@ -182,10 +200,10 @@ cbrt = vector_op(
     undefined="cbrt'(0) = inf",
     kinks=((([0.0, 8.0],), ([np.inf, 1 / 12],)),),
 )
-reciprocal = composite(np.reciprocal, samples=elementwise(1, (0.5, 2)))(
+reciprocal = composite(np.reciprocal, samples=only("fi", elementwise(1, (0.5, 2))))(
     lambda x: 1 / x if x.dtype.kind in "fc" else floor_divide(1, absolute(x)) * x
 )
-power = vector_op(
+power: Op = vector_op(
     "power",
     np.power,
     lambda out, x, y: where(equal(y, 0), 0, y * power(x, y - 1)),
@@ -229,9 +247,10 @@ def pow_(x: Any, y: Any) -> Any:
         return _SHORT_POWERS[y](x)
     return power(x, y)
 
+
 # Trigonometric and hyperbolic
 sin = vector_op("sin", np.sin, lambda out, x: cos(x))
-cos = vector_op("cos", np.cos, lambda out, x: -sin(x))
+cos: Op = vector_op("cos", np.cos, lambda out, x: -sin(x))
 tan = vector_op("tan", np.tan, lambda out, x: 1 + out * out, domain=(-1.2, 1.2))
 arcsin = vector_op("arcsin", np.arcsin, lambda out, x: 1 / sqrt((1 - x) * (1 + x)), domain=(-0.9, 0.9))
 arccos = vector_op("arccos", np.arccos, lambda out, x: -1 / sqrt((1 - x) * (1 + x)), domain=(-0.9, 0.9))
@@ -243,7 +262,7 @@ arctan2 = vector_op(
     lambda out, y, x: -y / (x * x + y * y),
 )
 sinh = vector_op("sinh", np.sinh, lambda out, x: cosh(x))
-cosh = vector_op("cosh", np.cosh, lambda out, x: sinh(x))
+cosh: Op = vector_op("cosh", np.cosh, lambda out, x: sinh(x))
 tanh = vector_op("tanh", np.tanh, lambda out, x: 1 - out * out)
 arcsinh = vector_op("arcsinh", np.arcsinh, lambda out, x: 1 / sqrt(x * x + 1))
 arccosh = vector_op("arccosh", np.arccosh, lambda out, x: 1 / sqrt((x - 1) * (x + 1)), domain=(1.2, 3))
@@ -257,8 +276,10 @@ erf = vector_op(
     lambda out, x: 2 / math.sqrt(math.pi) * exp(-(x * x)),
     reference=np.vectorize(math.erf, otypes=[float]),
 )
-sigmoid = vector_op("sigmoid", np.exp, lambda out, x: out * (1 - out), reference=lambda x: 1 / (1 + np.exp(-x)))
-softplus = vector_op("softplus", np.exp, lambda out, x: sigmoid(x), reference=lambda x: np.logaddexp(0, x))
+sigmoid = vector_op(
+    "sigmoid", np.exp, lambda out, x: out * (1 - out), reference=lambda x: 1 / (1 + np.exp(-1.0 * x))
+)
+softplus = vector_op("softplus", np.exp, lambda out, x: sigmoid(x), reference=lambda x: np.logaddexp(0.0, x))
 relu = composite(
     name="relu",
     samples=elementwise(1, (-2, 2)),
@@ -311,7 +332,7 @@ rint = map_op("rint", np.rint, "rint({0})", None)
 trunc = map_op("trunc", np.trunc, "trunc({0})", None, also=(np.fix,))
 
 # Comparison and logic
-equal = map_op("equal", np.equal, "{0} == {1}", None, None)
+equal: Op = map_op("equal", np.equal, "{0} == {1}", None, None)
 not_equal = map_op("not_equal", np.not_equal, "{0} != {1}", None, None)
 less = map_op("less", np.less, "{0} < {1}", None, None)
 less_equal = map_op("less_equal", np.less_equal, "{0} <= {1}", None, None)
@@ -336,9 +357,13 @@ def _as_bool(x: Any) -> Any:
     return x if getattr(x, "dtype", None) == np.bool_ else not_equal(x, 0)
 
 
-logical_and = composite(np.logical_and, samples=elementwise(2, (-1, 1)))(lambda x, y: _as_bool(x) & _as_bool(y))
+logical_and = composite(np.logical_and, samples=elementwise(2, (-1, 1)))(
+    lambda x, y: _as_bool(x) & _as_bool(y)
+)
 logical_or = composite(np.logical_or, samples=elementwise(2, (-1, 1)))(lambda x, y: _as_bool(x) | _as_bool(y))
-logical_xor = composite(np.logical_xor, samples=elementwise(2, (-1, 1)))(lambda x, y: _as_bool(x) ^ _as_bool(y))
+logical_xor = composite(np.logical_xor, samples=elementwise(2, (-1, 1)))(
+    lambda x, y: _as_bool(x) ^ _as_bool(y)
+)
 logical_not = composite(np.logical_not, samples=_unusual)(lambda x: equal(x, 0))
 isnan = composite(np.isnan, samples=_unusual)(lambda x: not_equal(x, x))
 isinf = composite(np.isinf, samples=_unusual)(lambda x: equal(absolute(x), math.inf))

@@ -30,7 +30,7 @@ from jitgrad.ops.values import (
     size_of,
 )
 
-# Parsing --------------------------------------------------------------------------------------------------------------
+# Parsing ----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,9 @@ def _entry(entry: Any) -> Any:
     try:
         return Position(operator.index(entry))
     except TypeError:
-        raise IndexError(f"an index must be an integer, a slice, None, ... or an array; got {entry!r}") from None
+        raise IndexError(
+            f"an index must be an integer, a slice, None, ... or an array; got {entry!r}"
+        ) from None
 
 
 def _width(entry: Any) -> int:
@@ -86,7 +88,9 @@ def _entries(index: Any, shape: Shape) -> list[Any]:
         raise IndexError("an index can only have a single ellipsis ('...')")
     used = sum(map(_width, entries))
     if used > len(shape):
-        raise IndexError(f"too many indices: the array of shape {shape} has {len(shape)} axes, but {used} were indexed")
+        raise IndexError(
+            f"too many indices: the array of shape {shape} has {len(shape)} axes, but {used} were indexed"
+        )
     if not any(e is Ellipsis for e in entries):
         entries.append(Ellipsis)
     filled: list[Any] = []
@@ -97,7 +101,9 @@ def _entries(index: Any, shape: Shape) -> list[Any]:
             axis = sum(e is not None for e in filled)
             if entry.shape != shape[axis : axis + len(entry.shape)]:
                 expected = shape[axis : axis + len(entry.shape)]
-                raise IndexError(f"the boolean mask of shape {entry.shape} does not fit the axes of shape {expected}")
+                raise IndexError(
+                    f"the boolean mask of shape {entry.shape} does not fit the axes of shape {expected}"
+                )
             filled += _mask_positions(entry)
         else:
             filled.append(entry)
@@ -121,7 +127,7 @@ def _within(index: Any, axis: int, size: int) -> Any:
     return np.where(known < 0, known + size, known).astype(np.int64)
 
 
-# The plan of an index -------------------------------------------------------------------------------------------------
+# The plan of an index ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +149,12 @@ class Plan:
 def _plan(index: Any, shape: Shape) -> Plan:
     entries = _entries(index, shape)
     advanced = any(_is_array_index(e) for e in entries)
-    start, step, size, wide = [], [], [], []
+    start: list[int] = []
+    step: list[int] = []
+    size: list[int] = []
+    wide: list[int] = []
+    marks: list[bool] = []
     arrays: dict[int, Any] = {}
-    marks = []
     axis = 0
     for entry in entries:
         if entry is None:
@@ -185,7 +194,9 @@ def _common(arrays: Sequence[Any]) -> Shape:
     try:
         return np.broadcast_shapes(*(a.shape for a in arrays))
     except ValueError:
-        raise IndexError(f"the index arrays of shapes {', '.join(str(a.shape) for a in arrays)} do not broadcast") from None
+        raise IndexError(
+            f"the index arrays of shapes {', '.join(str(a.shape) for a in arrays)} do not broadcast"
+        ) from None
 
 
 def _flat_index(arrays: dict[int, Any], shape: Shape) -> Any:
@@ -236,16 +247,36 @@ def _rows_picked(plan: Plan) -> bool:
 
 def _getitem_samples(d: Draw) -> list[Sample]:
     basic = [0, -1, slice(1, 3), slice(None, None, -2), (slice(None), 1), (..., 0), (None, 1), (slice(3, 1),)]
-    arrays = [d.index(4, 3), (d.index(4, 2, 1), d.index(3, 2)), (slice(1, 3), d.index(3, 2)), (0, d.index(3, 2))]
-    picks = [(np.arange(4), d.index(3, 4)), (Static(np.arange(4)), d.index(3, 4)), [0, 2, -1], np.asarray(1)]
-    masks = [Static(np.array([True, False, True, True])), Static(d.mask(4, 3)), (slice(None), Static(d.mask(3)))]
-    cubes = [(d.index(2, 2), slice(None), d.index(4, 2)), (slice(None), d.index(3, 2), d.index(4, 2)), (0, None, ..., 1)]
-    cubes += [(slice(None), 1, d.index(4, 2)), (Static(np.arange(2)[:, None]), Static(np.arange(3)), d.index(4, 2, 3))]
-    return [case(d(4, 3), i) for i in basic + arrays + picks + masks] + [case(d(2, 3, 4), i) for i in cubes] + [
-        case(d(), ()),
-        case(d(), None),
-        case(d(), ...),
+    arrays = [
+        d.index(4, 3),
+        (d.index(4, 2, 1), d.index(3, 2)),
+        (slice(1, 3), d.index(3, 2)),
+        (0, d.index(3, 2)),
     ]
+    picks = [(np.arange(4), d.index(3, 4)), (Static(np.arange(4)), d.index(3, 4)), [0, 2, -1], np.asarray(1)]
+    masks = [
+        Static(np.array([True, False, True, True])),
+        Static(d.mask(4, 3)),
+        (slice(None), Static(d.mask(3))),
+    ]
+    cubes = [
+        (d.index(2, 2), slice(None), d.index(4, 2)),
+        (slice(None), d.index(3, 2), d.index(4, 2)),
+        (0, None, ..., 1),
+    ]
+    cubes += [
+        (slice(None), 1, d.index(4, 2)),
+        (Static(np.arange(2)[:, None]), Static(np.arange(3)), d.index(4, 2, 3)),
+    ]
+    return (
+        [case(d(4, 3), i) for i in basic + arrays + picks + masks]
+        + [case(d(2, 3, 4), i) for i in cubes]
+        + [
+            case(d(), ()),
+            case(d(), None),
+            case(d(), ...),
+        ]
+    )
 
 
 @composite(name="getitem", samples=_getitem_samples, reference=lambda x, index: x[index])
@@ -263,7 +294,7 @@ def getitem(x: Any, index: Any) -> Any:
     return take(rows, _flat_index(plan.arrays, plan.wide), axis=len(layout.lead))
 
 
-# Assignment -----------------------------------------------------------------------------------------------------------
+# Assignment -------------------------------------------------------------------------------------------------
 
 
 def _scattered(x: Any, index: Any, values: Any, *, axis: int) -> Any:
@@ -347,7 +378,10 @@ def _setitem_samples(d: Draw) -> list[Sample]:
         (d.mask(4), d()),
     ]
     cube = (slice(None), np.array([0, 2]), np.array([3, 1]))
-    return [case(d(4, 3), i, v) for i, v in basic + arrays] + [case(d(2, 3, 4), cube, d(2, 2)), case(d(), (), d())]
+    return [case(d(4, 3), i, v) for i, v in basic + arrays] + [
+        case(d(2, 3, 4), cube, d(2, 2)),
+        case(d(), (), d()),
+    ]
 
 
 @composite(name="setitem", samples=_setitem_samples, reference=_setitem_reference)
@@ -370,7 +404,9 @@ def setitem(x: Any, index: Any, values: Any) -> Any:
     layout, common = _layout(plan), _common(list(plan.arrays.values()))
     index = _flat_index(plan.arrays, plan.wide)
     count = math.prod(common)
-    values = shaped(_fitted(values, (*layout.lead, *common, *layout.tail)), (*layout.lead, count, *layout.tail))
+    values = shaped(
+        _fitted(values, (*layout.lead, *common, *layout.tail)), (*layout.lead, count, *layout.tail)
+    )
     region = _region(x, plan)
     grouped = permuted(region, layout.order)
     rows = shaped(grouped, (*layout.lead, layout.extent, *layout.tail))
@@ -387,10 +423,12 @@ def _fitted(values: Any, shape: Shape) -> Any:
     try:
         return broadcast(values, shape)
     except ValueError:
-        raise ValueError(f"values of shape {values.shape} do not fit into the indexed shape {shape}") from None
+        raise ValueError(
+            f"values of shape {values.shape} do not fit into the indexed shape {shape}"
+        ) from None
 
 
-# Functions ------------------------------------------------------------------------------------------------------------
+# Functions --------------------------------------------------------------------------------------------------
 
 
 _MODES = {
@@ -401,9 +439,18 @@ _MODES = {
 
 
 def _take_samples(d: Draw) -> list[Sample]:
-    forms = [case(d(5), d.index(5, 3)), case(d(2, 5), d.index(5, 2, 2), axis=1), case(d(2, 5), d.index(10, 3))]
+    forms = [
+        case(d(5), d.index(5, 3)),
+        case(d(2, 5), d.index(5, 2, 2), axis=1),
+        case(d(2, 5), d.index(10, 3)),
+    ]
     known = [case(d(4, 2), Static(np.array([0, -1, 0])), axis=0), case(d(5), 2), case(d(5), [0, 3])]
-    return [*forms, *known, case(d(5), np.array([7, -9, 2]), mode="clip"), case(d(5), np.array([7, -9]), mode="wrap")]
+    return [
+        *forms,
+        *known,
+        case(d(5), np.array([7, -9, 2]), mode="clip"),
+        case(d(5), np.array([7, -9]), mode="wrap"),
+    ]
 
 
 @composite(np.take, samples=_take_samples)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.ir import Aval
+from jitgrad.ops.samples import case, only
 from jitgrad.ops.structure import rearrange
 from jitgrad.ops.table import primitive
 
@@ -17,17 +18,26 @@ def swap_last(x: Any) -> Any:
     return rearrange(x, shape=(*x.shape[:-2], x.shape[-1], x.shape[-2]), source=(*range(n - 2), n - 1, n - 2))
 
 
-matmul = primitive(
+def _product(x: Any, y: Any) -> Any:
+    """The product of row-major copies: NumPy chooses BLAS routines by layout, and they differ in the last bit."""
+    return np.matmul(np.ascontiguousarray(x), np.ascontiguousarray(y))
+
+
+matmul: Op = primitive(
     "matmul",
     "call",
-    np.matmul,
+    _product,
     lambda x, y: Aval((*x.shape[:-1], y.shape[-1]), np.result_type(x.dtype, y.dtype)),
     lambda g, out, x, y: (matmul(g, swap_last(y)), matmul(swap_last(x), g)),
-    lambda tangents, out, x, y: _matmul_jvp(*tangents, x, y),
+    lambda tangents, out, x, y: _matmul_jvp(tangents, x, y),
     cost=100,
+    samples=only(
+        "fi", lambda d: [case(d(2, 3), d(3, 4)), case(d(5, 2, 3), d(5, 3, 1)), case(d(2, 0), d(0, 3))]
+    ),
 )
 
 
-def _matmul_jvp(dx: Any, dy: Any, x: Any, y: Any) -> Any:
+def _matmul_jvp(tangents: tuple[Any, ...], x: Any, y: Any) -> Any:
+    dx, dy = tangents
     terms = ([] if dx is None else [matmul(dx, y)]) + ([] if dy is None else [matmul(x, dy)])
     return sum(terms[1:], terms[0])

@@ -16,6 +16,7 @@ import numpy as np
 
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.elementwise import equal, not_equal, where
+from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.structure import cast, rearrange
 from jitgrad.ops.table import primitive
 
@@ -28,7 +29,13 @@ def identity(name: str, dtype: np.dtype[Any]) -> Any:
         return dtype.type(1 if name == "prod" else -0.0 if dtype.kind in "fc" else 0)
     if name in ("any", "all"):
         return dtype.type(name == "all")
-    low, high = (-np.inf, np.inf) if dtype.kind == "f" else (False, True) if dtype.kind == "b" else _integer_range(dtype)
+    low, high = (
+        (-np.inf, np.inf)
+        if dtype.kind == "f"
+        else (False, True)
+        if dtype.kind == "b"
+        else _integer_range(dtype)
+    )
     return dtype.type(low if name == "max" else high)
 
 
@@ -84,6 +91,8 @@ def _reduced(name: str, combine: Callable[..., Any], empty: Any, x: Any, *, axes
     first, last = axes[0], axes[-1] + 1
     n = int(np.prod(x.shape[first:last]))
     kept = (*x.shape[:first], *x.shape[last:])
+    if 0 in kept:
+        return np.empty(kept, x.dtype)
     if n == 0:
         if empty is None:
             raise ValueError(f"{name}: an axis of size 0 has no {name}; give it at least one element")
@@ -106,11 +115,45 @@ def spread(y: Any, like: Any, axes: tuple[int, ...]) -> Any:
     return rearrange(y, shape=like.shape, source=source)
 
 
-def _reduction(name: str, combine: Callable[..., Any], empty: Any, vjp: Any, jvp: Any, **options: Any) -> Op:
-    return primitive(name, "reduce", partial(_reduced, name, combine, empty), _infer, vjp, jvp, **options)
+def _samples(d: Draw) -> list[Sample]:
+    rows = [
+        case(d(2, 3), axes=(1,)),
+        case(d(7), axes=(0,)),
+        case(d(2, 70, 20), axes=(1, 2)),
+        case(d(2, 0), axes=(1,)),
+    ]
+    columns = [
+        case(d(2, 3), axes=(0,)),
+        case(d(70, 3), axes=(0,)),
+        case(d(2, 3, 4), axes=(0, 1)),
+        case(d(0, 2), axes=(0,)),
+    ]
+    between = [case(d(2, 3, 4), axes=(1,)), case(d(3, 1100), axes=(1,))]
+    return rows + columns + between
 
 
-sum_ = _reduction(
+def _reduction(
+    name: str, combine: Callable[..., Any], empty: Any, vjp: Any, jvp: Any, kinds: str = "fi", **options: Any
+) -> Op:
+    reference = getattr(np, name)
+    return primitive(
+        name,
+        "reduce",
+        partial(_reduced, name, combine, empty),
+        _infer,
+        vjp,
+        jvp,
+        samples=only(kinds, _samples if empty is not None else _not_empty),
+        reference=lambda x, *, axes: np.asarray(reference(x, axes), x.dtype),
+        **options,
+    )
+
+
+def _not_empty(d: Draw) -> list[Sample]:
+    return [s for s in _samples(d) if s.args[0].size]
+
+
+sum_: Op = _reduction(
     "sum",
     np.add,
     0,
@@ -165,18 +208,31 @@ def _larger(x: Any, y: Any) -> Any:
 
 
 def _smaller(x: Any, y: Any) -> Any:
-    return np.where((x == y) & (x == 0), -(-x + -y), np.minimum(x, y)) if x.dtype.kind == "f" else np.minimum(x, y)
+    return (
+        np.where((x == y) & (x == 0), -(-x + -y), np.minimum(x, y))
+        if x.dtype.kind == "f"
+        else np.minimum(x, y)
+    )
 
 
 max_ = _extremum("max", _larger)
 min_ = _extremum("min", _smaller)
-any_ = _reduction("any", np.logical_or, False, None, None)
-all_ = _reduction("all", np.logical_and, True, None, None)
+any_ = _reduction("any", np.logical_or, False, None, None, kinds="b")
+all_ = _reduction("all", np.logical_and, True, None, None, kinds="b")
 
 
 def _infer_position(x: Aval, *, axis: int) -> Aval:
     return Aval((*x.shape[:axis], *x.shape[axis + 1 :]), np.dtype(np.int64))
 
 
-argmax = primitive("argmax", "call", lambda x, *, axis: np.argmax(x, axis), _infer_position, None, None)
-argmin = primitive("argmin", "call", lambda x, *, axis: np.argmin(x, axis), _infer_position, None, None)
+def _position(name: str, numpy: Callable[..., Any]) -> Op:
+    def samples(d: Draw) -> list[Sample]:
+        return [case(d(2, 3), axis=1), case(d(2, 3, 4), axis=1), case(d(5), axis=0)]
+
+    return primitive(
+        name, "call", lambda x, *, axis: numpy(x, axis), _infer_position, None, None, samples=samples
+    )
+
+
+argmax = _position("argmax", np.argmax)
+argmin = _position("argmin", np.argmin)

@@ -113,7 +113,9 @@ def with_kinks(samples: Samples, kinks: Sequence[Kink]) -> Samples:
     def both(d: Draw) -> list[Sample]:
         if d.dtype.kind != "f":
             return samples(d)
-        stated = [Sample(tuple(np.asarray(a, d.dtype) for a in args), {}, gradients) for args, gradients in kinks]
+        stated = [
+            Sample(tuple(np.asarray(a, d.dtype) for a in args), {}, gradients) for args, gradients in kinks
+        ]
         return samples(d) + stated
 
     return both

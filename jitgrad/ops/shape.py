@@ -51,7 +51,7 @@ def window(x: Any, axis: int, start: int, size: int, step: int = 1) -> Any:
     )
 
 
-# Shape ----------------------------------------------------------------------------------------------------------------
+# Shape ------------------------------------------------------------------------------------------------------
 
 
 def _resolved(old: Shape, new: Shape) -> Shape:
@@ -66,7 +66,13 @@ def _resolved(old: Shape, new: Shape) -> Shape:
 
 def _reshape_samples(d: Draw) -> list[Sample]:
     forms = [case(d(2, 6), (3, 4)), case(d(2, 6), -1), case(d(2, 6), (2, -1, 3)), case(d(6), (6, 1))]
-    return [*forms, case(d(), (1, 1)), case(d(1), ()), case(d(0, 3), (3, 0)), case(d(2, 6), (3, 4), order="F")]
+    return [
+        *forms,
+        case(d(), (1, 1)),
+        case(d(1), ()),
+        case(d(0, 3), (3, 0)),
+        case(d(2, 6), (3, 4), order="F"),
+    ]
 
 
 @composite(np.reshape, samples=_reshape_samples)
@@ -118,7 +124,9 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Any:
     return permuted(a, order)
 
 
-@composite(np.rollaxis, samples=lambda d: [case(d(2, 3, 4), 2), case(d(2, 3, 4), 0, 2), case(d(2, 3, 4), 1, 3)])
+@composite(
+    np.rollaxis, samples=lambda d: [case(d(2, 3, 4), 2), case(d(2, 3, 4), 0, 2), case(d(2, 3, 4), 1, 3)]
+)
 def rollaxis(a: Any, axis: int, start: int = 0) -> Any:
     a = as_array(a)
     axis = axis_of(axis, len(a.shape))
@@ -136,7 +144,13 @@ def swapaxes(a: Any, axis1: int, axis2: int) -> Any:
 
 
 def _squeeze_samples(d: Draw) -> list[Sample]:
-    return [case(d(1, 3, 1)), case(d(1, 3, 1), axis=0), case(d(1, 3, 1), axis=(0, -1)), case(d(1, 1)), case(d(2))]
+    return [
+        case(d(1, 3, 1)),
+        case(d(1, 3, 1), axis=0),
+        case(d(1, 3, 1), axis=(0, -1)),
+        case(d(1, 1)),
+        case(d(2)),
+    ]
 
 
 @composite(np.squeeze, samples=_squeeze_samples)
@@ -191,26 +205,28 @@ def atleast_3d(*arys: Any) -> Any:
     return _at_least(3, arys, lambda a: shaped(a, (1, 1, 1) if not a.shape else (*(1, *a.shape)[-2:], 1)))
 
 
-@composite(np.meshgrid, samples=lambda d: [case(d(2), d(3)), case(d(2), d(3), d(4), indexing="ij"), case(d(2))])
+@composite(
+    np.meshgrid, samples=lambda d: [case(d(2), d(3)), case(d(2), d(3), d(4), indexing="ij"), case(d(2))]
+)
 def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> Any:
     arrays = [ravel(x) for x in xi]
     n = len(arrays)
     first = {0: 1, 1: 0} if indexing == "xy" and n > 1 else {}
     places = [first.get(i, i) for i in range(n)]
-    grids = [shaped(a, tuple(a.shape[0] if j == p else 1 for j in range(n))) for a, p in zip(arrays, places, strict=True)]
+    grids = [
+        shaped(a, tuple(a.shape[0] if j == p else 1 for j in range(n)))
+        for a, p in zip(arrays, places, strict=True)
+    ]
     return tuple(grids) if sparse else broadcast_arrays(*grids)
 
 
-@composite(
-    np.astype,
-    samples=lambda d: [case(d(2, 3), t) for t in (np.float32, np.float64, np.int64, np.bool_)] + [case(d(), "f8")],
-)
+@composite(np.astype, samples=structure.cast_samples, reference=lambda x, dtype: x.astype(dtype))
 def astype(x: Any, dtype: Any, *, copy: bool = True) -> Any:
     """x in another dtype; derivatives pass between floating dtypes, and are zero through others."""
     return as_dtype(as_array(x), np.dtype(dtype))
 
 
-# Joining and splitting ------------------------------------------------------------------------------------------------
+# Joining and splitting --------------------------------------------------------------------------------------
 
 
 def _arrays(name: str, arrays: Any) -> list[Any]:
@@ -230,7 +246,7 @@ def _join(parts: list[Any], axis: int) -> Any:
             n != m for i, (n, m) in enumerate(zip(part.shape, shape, strict=True)) if i != axis
         ):
             raise ValueError(f"concatenate: shapes {shape} and {part.shape} differ off axis {axis}")
-    return concatenated(parts, axis) if len(parts) > 1 else parts[0]
+    return concatenated(parts, axis)
 
 
 def _concatenate_samples(d: Draw) -> list[Sample]:
@@ -239,7 +255,9 @@ def _concatenate_samples(d: Draw) -> list[Sample]:
 
 
 @composite(np.concatenate, also=(np.concat,), samples=_concatenate_samples)
-def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
+def concatenate(
+    arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = None
+) -> Any:
     no_out("concatenate", out)
     parts = _arrays("concatenate", arrays)
     if dtype is not None:
@@ -247,7 +265,9 @@ def concatenate(arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = Non
     return _join([ravel(p) for p in parts], 0) if axis is None else _join(parts, axis)
 
 
-@composite(np.stack, samples=lambda d: [case([d(2, 3), d(2, 3)], axis=k) for k in (0, 1, -1)] + [case((d(), d()))])
+@composite(
+    np.stack, samples=lambda d: [case([d(2, 3), d(2, 3)], axis=k) for k in (0, 1, -1)] + [case((d(), d()))]
+)
 def stack(arrays: Any, axis: int = 0, out: Any = None, *, dtype: Any = None, casting: Any = None) -> Any:
     no_out("stack", out)
     parts = _arrays("stack", arrays)

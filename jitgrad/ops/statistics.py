@@ -12,7 +12,17 @@ from jitgrad.ops.elementwise import maximum, minimum, not_equal, sqrt
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.structure import reduce_axes
 from jitgrad.ops.table import OPS, composite
-from jitgrad.ops.values import Shape, as_array, as_dtype, axes_of, axis_of, broadcast, insert_axes, no_out, size_of
+from jitgrad.ops.values import (
+    Shape,
+    as_array,
+    as_dtype,
+    axes_of,
+    axis_of,
+    broadcast,
+    insert_axes,
+    no_out,
+    size_of,
+)
 
 
 def reduced(op: Op, x: Any, axis: Any, keepdims: bool) -> Any:
@@ -35,7 +45,7 @@ def _count(x: Any, axis: Any) -> int:
     return count
 
 
-def _accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """NumPy's dtype for sums and products: integers are widened to the platform's."""
     wide = {"b": np.int64, "i": np.int64, "u": np.uint64}.get(dtype.kind)
     return np.result_type(dtype, wide) if wide else dtype
@@ -85,7 +95,7 @@ def _variance_samples(d: Draw) -> list[Sample]:
 
 def _total(op: Op, x: Any, axis: Any, dtype: Any, keepdims: bool, initial: Any, where: Any) -> Any:
     x = as_array(x)
-    x = as_dtype(x, _accumulator(x.dtype) if dtype is None else dtype)
+    x = as_dtype(x, accumulator(x.dtype) if dtype is None else dtype)
     return reduced(op, _masked(op, x, where), axis, keepdims)
 
 
@@ -134,7 +144,9 @@ def max_(
     return top if initial is None else maximum(top, initial)
 
 
-@composite(np.min, also=(np.amin,), samples=_extreme_samples, kinks=((([3.0, 1.0, 1.0],), ([0.0, 0.5, 0.5],)),))
+@composite(
+    np.min, also=(np.amin,), samples=_extreme_samples, kinks=((([3.0, 1.0, 1.0],), ([0.0, 0.5, 0.5],)),)
+)
 def min_(
     a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None
 ) -> Any:

@@ -8,13 +8,14 @@ import numpy as np
 
 from jitgrad.ir import LITERAL, Aval, Node, Op, literal, literal_value
 from jitgrad.ops.elementwise import equal, where
+from jitgrad.ops.samples import Draw, Sample, case
 from jitgrad.ops.table import OPS, bind_plain, is_differentiable, linear_op, primitive, zeros_like
 
 Shape = tuple[int, ...]
 Source = tuple[int | None, ...]
 
 
-# cast: another dtype --------------------------------------------------------------------------------------------------
+# cast: another dtype ----------------------------------------------------------------------------------------
 
 
 def _bind_cast(op: Op, x: Node, *, dtype: Any) -> Node:
@@ -24,6 +25,12 @@ def _bind_cast(op: Op, x: Node, *, dtype: Any) -> Node:
     if x.dtype == dtype and not x.aval.weak:
         return x
     return Node(op, (x,), (("dtype", dtype),), Aval(x.shape, dtype))
+
+
+def cast_samples(d: Draw) -> list[Sample]:
+    """Finite differences cannot see through the rounding of float32, so its derivative is stated."""
+    forms = [case(d(2, 3), dtype=np.dtype(t)) for t in ("f8", "i8", "?")] + [case(d(), dtype=d.dtype)]
+    return [*forms, Sample((d(2, 3),), {"dtype": np.dtype("f4")}, (np.ones((2, 3)),))]
 
 
 def _cast_vjp(g: Any, out: Any, x: Any, *, dtype: Any) -> tuple[Any]:
@@ -42,11 +49,12 @@ cast = primitive(
     _cast_vjp,
     _cast_jvp,
     bind=_bind_cast,
+    samples=cast_samples,
     scalar="{dtype}({0})",
 )
 
 
-# Summing over axes, as rearrange's transpose needs it --------------------------------------------------------------
+# Summing over axes, as rearrange's transpose needs it -------------------------------------------------------
 
 
 def axis_groups(ndim: int, axes: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -77,7 +85,7 @@ def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
     return reduce_axes(OPS["sum"], x, axes)
 
 
-# rearrange: transpose, broadcast, expand_dims, squeeze ------------------------------------------------------------------
+# rearrange: transpose, broadcast, expand_dims, squeeze ------------------------------------------------------
 
 
 def _rearranged(x: Any, *, shape: Shape, source: Source) -> Any:
@@ -104,7 +112,25 @@ def _rearrange_vjp(g: Any, out: Any, x: Any, *, shape: Shape, source: Source) ->
     repeated = tuple(j for j, s in enumerate(source) if s is None)
     g = sum_axes(g, repeated)
     kept = [s for s in source if s is not None]
-    return (rearrange(g, shape=x.shape, source=tuple(kept.index(i) if i in kept else None for i in range(len(x.shape)))),)
+    return (
+        rearrange(
+            g, shape=x.shape, source=tuple(kept.index(i) if i in kept else None for i in range(len(x.shape)))
+        ),
+    )
+
+
+def _rearrange_samples(d: Draw) -> list[Sample]:
+    forms: list[tuple[Shape, Shape, Source]] = [
+        ((2, 3), (3, 2), (1, 0)),
+        ((3,), (2, 3), (None, 0)),
+        ((3,), (3, 70), (0, None)),
+        ((2, 1, 3), (3, 4, 2), (2, None, 0)),
+        ((), (2, 2), (None, None)),
+        ((1, 2), (2,), (1,)),
+        ((2, 3, 4), (4, 2, 3), (2, 0, 1)),
+        ((0, 2), (2, 3, 0), (1, None, 0)),
+    ]
+    return [case(d(*old), shape=shape, source=source) for old, shape, source in forms]
 
 
 rearrange = linear_op(
@@ -114,10 +140,11 @@ rearrange = linear_op(
     lambda x, *, shape, source: Aval(shape, x.dtype, x.weak),
     _rearrange_vjp,
     bind=_bind_rearrange,
+    samples=_rearrange_samples,
 )
 
 
-# reshape --------------------------------------------------------------------------------------------------------------
+# reshape ----------------------------------------------------------------------------------------------------
 
 
 def _bind_reshape(op: Op, x: Node, *, shape: Shape) -> Node:
@@ -132,17 +159,20 @@ def _bind_reshape(op: Op, x: Node, *, shape: Shape) -> Node:
     return Node(op, (x,), (("shape", shape),), Aval(shape, x.dtype, x.aval.weak))
 
 
-reshape = linear_op(
+reshape: Op = linear_op(
     "reshape",
     "view",
     lambda x, *, shape: np.reshape(x, shape),
     lambda x, *, shape: Aval(shape, x.dtype, x.weak),
     lambda g, out, x, *, shape: (reshape(g, shape=x.shape),),
     bind=_bind_reshape,
+    samples=lambda d: [
+        case(d(*s), shape=t) for s, t in (((2, 6), (3, 4)), ((6,), (1, 6)), ((), (1,)), ((0, 2), (0,)))
+    ],
 )
 
 
-# slice and its transpose, place ---------------------------------------------------------------------------------------
+# slice and its transpose, place -----------------------------------------------------------------------------
 # `start`, `step` (not 0, may be negative) and `size` per axis; element i of an axis is start + i * step.
 
 
@@ -160,6 +190,16 @@ def _bind_slice(op: Op, x: Node, *, start: Shape, step: Shape, size: Shape) -> N
     return bind_plain(op, x, start=start, step=step, size=size)
 
 
+def _slice_samples(d: Draw) -> list[Sample]:
+    return [
+        case(d(5), start=(1,), step=(2,), size=(2,)),
+        case(d(5), start=(4,), step=(-2,), size=(3,)),
+        case(d(3, 4), start=(1, 3), step=(1, -1), size=(2, 4)),
+        case(d(3), start=(0,), step=(1,), size=(0,)),
+        case(d(), start=(), step=(), size=()),
+    ]
+
+
 slice_ = linear_op(
     "slice",
     "view",
@@ -167,6 +207,7 @@ slice_ = linear_op(
     lambda x, *, start, step, size: Aval(size, x.dtype, x.weak),
     lambda g, out, x, *, start, step, size: (place(g, shape=x.shape, start=start, step=step),),
     bind=_bind_slice,
+    samples=_slice_samples,
 )
 
 
@@ -177,12 +218,18 @@ def _placed(x: Any, *, shape: Shape, start: Shape, step: Shape) -> Any:
     return out
 
 
-place = linear_op(
+place: Op = linear_op(
     "place",
-    "call",
+    "join",
     _placed,
     lambda x, *, shape, start, step: Aval(shape, x.dtype),
     lambda g, out, x, *, shape, start, step: (slice_(g, start=start, step=step, size=x.shape),),
+    samples=lambda d: [
+        case(d(2), shape=(5,), start=(1,), step=(2,)),
+        case(d(3), shape=(5,), start=(4,), step=(-2,)),
+        case(d(2, 3), shape=(4, 5), start=(1, 0), step=(1, 2)),
+        case(d(0), shape=(3,), start=(0,), step=(1,)),
+    ],
 )
 
 
@@ -201,14 +248,21 @@ def _update_vjp(g: Any, out: Any, x: Any, values: Any, *, start: Shape, step: Sh
 
 update = linear_op(
     "update",
-    "call",
+    "join",
     _updated,
     lambda x, values, *, start, step: Aval(x.shape, x.dtype),
     _update_vjp,
+    samples=lambda d: [
+        case(d(5), d(2), start=(1,), step=(2,)),
+        case(d(5), d(3), start=(4,), step=(-2,)),
+        case(d(4, 5), d(2, 3), start=(1, 0), step=(1, 2)),
+        case(d(3), d(0), start=(0,), step=(1,)),
+        case(d(), d(), start=(), step=()),
+    ],
 )
 
 
-# concatenate ----------------------------------------------------------------------------------------------------------
+# concatenate ------------------------------------------------------------------------------------------------
 
 
 def _infer_concatenate(*parts: Aval, axis: int) -> Aval:
@@ -229,14 +283,15 @@ def _concatenate_vjp(g: Any, out: Any, *parts: Any, axis: int) -> tuple[Any, ...
 
 concatenate = linear_op(
     "concatenate",
-    "call",
+    "join",
     lambda *parts, axis: np.concatenate(parts, axis),
     _infer_concatenate,
     _concatenate_vjp,
+    samples=lambda d: [case(d(2), d(3), axis=0), case(d(2, 1), d(2, 3), d(2, 0), axis=1), case(d(0), axis=0)],
 )
 
 
-# Indexing by integer arrays -------------------------------------------------------------------------------------------
+# Indexing by integer arrays ---------------------------------------------------------------------------------
 
 
 def _infer_take(x: Aval, index: Aval, *, axis: int) -> Aval:
@@ -253,13 +308,19 @@ def _scattered(x: Any, index: Any, *, axis: int, size: int) -> Any:
     return np.moveaxis(out, 0, axis)
 
 
-take = primitive(
+take: Op = primitive(
     "take",
     "call",
     lambda x, index, *, axis: np.take(x, index, axis),
     _infer_take,
     lambda g, out, x, index, *, axis: (scatter_add(g, index, axis=axis, size=x.shape[axis]), None),
     lambda tangents, out, x, index, *, axis: take(tangents[0], index, axis=axis),
+    samples=lambda d: [
+        case(d(5), np.array([4, 0, 4]), axis=0),
+        case(d(2, 5, 3), np.array([[1, 1], [0, 4]]), axis=1),
+        case(d(2, 3), np.zeros((0, 2), int), axis=1),
+        case(d(3), np.asarray(2), axis=0),
+    ],
 )
 
 
@@ -267,17 +328,23 @@ def _infer_scatter(x: Aval, index: Aval, *, axis: int, size: int) -> Aval:
     return Aval((*x.shape[:axis], size, *x.shape[axis + index.ndim :]), x.dtype)
 
 
-scatter_add = primitive(
+scatter_add: Op = primitive(
     "scatter_add",
     "call",
     _scattered,
     _infer_scatter,
     lambda g, out, x, index, *, axis, size: (take(g, index, axis=axis), None),
     lambda tangents, out, x, index, *, axis, size: scatter_add(tangents[0], index, axis=axis, size=size),
+    samples=lambda d: [
+        case(d(3), np.array([4, 0, 4]), axis=0, size=5),
+        case(d(2, 2, 2, 3), np.array([[1, 1], [0, 4]]), axis=1, size=5),
+        case(d(0, 3), np.zeros(0, int), axis=0, size=2),
+        case(d(), np.asarray(2), axis=0, size=3),
+    ],
 )
 
 
-# pick: one element of each row ----------------------------------------------------------------------------------------
+# pick: one element of each row ------------------------------------------------------------------------------
 
 
 def _pick_vjp(g: Any, out: Any, x: Any, index: Any) -> tuple[Any, None]:
@@ -307,15 +374,25 @@ bounded = primitive(
     lambda index, *, size: Aval(index.shape, np.dtype(np.int64)),
     None,
     None,
+    samples=lambda d: [
+        case(np.array([-4, 3, 0]), size=4),
+        case(np.asarray(-1), size=2),
+        case(np.zeros(0, int), size=0),
+    ],
 )
 
-pick = primitive(
+pick: Op = primitive(
     "pick",
     "view",
     _picked,
     lambda x, index: Aval(x.shape[:-1], x.dtype),
     _pick_vjp,
     lambda tangents, out, x, index: pick(tangents[0], index),
+    samples=lambda d: [
+        case(d(3, 4), np.array([3, 0, 3])),
+        case(d(2, 2, 70), np.array([[1, 69], [0, 1]])),
+        case(d(0, 3), np.zeros(0, int)),
+    ],
 )
 
 _IOTA = primitive(
@@ -325,6 +402,7 @@ _IOTA = primitive(
     lambda *, size: Aval((size,), np.dtype(np.int64)),
     None,
     None,
+    samples=lambda d: [case(size=5), case(size=0)],
 )
 
 
@@ -333,3 +411,13 @@ def iota(size: int) -> Node:
     return bind_plain(_IOTA, size=size)
 
 
+# alias: one node as another, so that each derivative has variables of its own -------------------------------
+
+alias = linear_op(
+    "alias",
+    "view",
+    lambda x, *, serial: x,
+    lambda x, *, serial: Aval(x.shape, x.dtype, x.weak),
+    lambda g, out, x, *, serial: (g,),
+    samples=lambda d: [case(d(2, 3), serial=0)],
+)

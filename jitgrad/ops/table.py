@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,9 @@ from jitgrad.ops.samples import Domain, Draw, Kink, Sample, Samples, elementwise
 
 OPS: dict[str, Op] = {}
 COMPOSITES: dict[str, Composite] = {}
-NUMPY: dict[Any, Callable[..., Any]] = {}  # NumPy function -> the op or composite that computes it on traced values
+NUMPY: dict[
+    Any, Callable[..., Any]
+] = {}  # NumPy function -> the op or composite that computes it on traced values
 
 Typing = Callable[..., tuple[np.dtype[Any], ...]]
 
@@ -34,7 +36,9 @@ class Composite:
     reference: Callable[..., Any] | None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.function(*args, **kwargs)
+        result = self.function(*args, **kwargs)
+        settle = getattr(result, "__settle__", None)
+        return result if settle is None else settle(self, args)
 
     def __repr__(self) -> str:
         return f"<op {self.name}>"
@@ -72,15 +76,15 @@ def composite(
     return declare
 
 
-# Elementwise ops -----------------------------------------------------------------------------------------------------
+# Elementwise ops --------------------------------------------------------------------------------------------
 
 
 def typed_like(ufunc: np.ufunc) -> Typing:
     """The dtype rule of a NumPy ufunc: dtypes (or Python types, for weak scalars) to argument and result dtypes."""
 
-    @lru_cache(maxsize=None)
+    @cache
     def typing(*given: Any) -> tuple[np.dtype[Any], ...]:
-        return ufunc.resolve_dtypes((*given, *(None,) * ufunc.nout))  # type: ignore[no-any-return]
+        return ufunc.resolve_dtypes((*given, *(None,) * ufunc.nout))
 
     return typing
 
@@ -89,7 +93,7 @@ _PYTHON_TYPE: dict[str, type] = {"i": int, "f": float, "c": complex}
 
 
 def _given(aval: Aval) -> Any:
-    return _PYTHON_TYPE[aval.dtype.kind] if aval.weak else aval.dtype
+    return _PYTHON_TYPE.get(aval.dtype.kind, aval.dtype) if aval.weak else aval.dtype
 
 
 def _types(typing: Typing, avals: tuple[Aval, ...]) -> tuple[np.dtype[Any], ...]:
@@ -120,7 +124,9 @@ def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         listed = ", ".join(map(str, shapes))
-        raise ValueError(f"{name}: shapes {listed} do not broadcast; sizes must be equal or 1, counted from the last") from None
+        raise ValueError(
+            f"{name}: shapes {listed} do not broadcast; sizes must be equal or 1, counted from the last"
+        ) from None
 
 
 def cast_to(node: Node, dtype: np.dtype[Any]) -> Node:
@@ -138,9 +144,7 @@ def broadcast(node: Node, shape: tuple[int, ...]) -> Node:
     if node.shape == shape or node.op is LITERAL:
         return node
     lead = len(shape) - node.ndim
-    source = tuple(
-        None if j < lead or node.shape[j - lead] != n else j - lead for j, n in enumerate(shape)
-    )
+    source = tuple(None if j < lead or node.shape[j - lead] != n else j - lead for j, n in enumerate(shape))
     wide: Node = OPS["rearrange"](node, shape=shape, source=source)
     return wide
 
@@ -218,7 +222,7 @@ def _typed_samples(typing: Typing, arity: int, domain: Domain) -> Samples:
     return samples
 
 
-# Other primitives ----------------------------------------------------------------------------------------------------
+# Other primitives -------------------------------------------------------------------------------------------
 
 
 def bind_plain(op: Op, *nodes: Node, **params: Any) -> Node:
@@ -244,7 +248,9 @@ def linear_op(
         filled = tuple(zeros_like(a) if t is None else t for t, a in zip(tangents, args, strict=True))
         return OPS[name](*filled, **params)
 
-    op = Op(name, kind, numpy, infer, bind, vjp=transpose, jvp=jvp, cost=cost, samples=samples, reference=numpy)
+    op = Op(
+        name, kind, numpy, infer, bind, vjp=transpose, jvp=jvp, cost=cost, samples=samples, reference=numpy
+    )
     return register(op)
 
 
@@ -264,8 +270,8 @@ def primitive(
     reference: Callable[..., Any] | None = None,
 ) -> Op:
     """Declare any other op by both its derivative rules; None for a rule makes its use an error."""
-    op = Op(name, kind, numpy, infer, bind, vjp, jvp, scalar, cost=cost, samples=samples, undefined=undefined)
-    return register(op)
+    notes: dict[str, Any] = {"samples": samples, "undefined": undefined, "reference": reference or numpy}
+    return register(Op(name, kind, numpy, infer, bind, vjp, jvp, scalar, cost=cost, **notes))
 
 
 def zeros_like(x: Any) -> Any:

@@ -100,6 +100,23 @@ def axes_of(axis: Any, ndim: int) -> Shape:
     return tuple(range(ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, ndim)))
 
 
+def _promotable(x: Any) -> Any:
+    """What result_type should see: a dtype, or a Python number where the dtype gives way."""
+    if isinstance(x, (bool, int, float, complex)):
+        return x
+    weak = is_traced(x) and getattr(x, "node", x).aval.weak
+    return {"i": 0, "f": 0.0, "c": 0j}.get(x.dtype.kind, x.dtype) if weak else x.dtype
+
+
+def promoted(*values: Any, floating: bool = False) -> tuple[Any, ...]:
+    """The values as arrays in their common dtype; `floating` makes integers float64."""
+    given = [as_operand(x) for x in values]
+    dtype = np.result_type(*map(_promotable, given))
+    if floating and dtype.kind in "iub":
+        dtype = np.dtype(np.float64)
+    return tuple(as_dtype(as_array(x), dtype) for x in given)
+
+
 def shape_of(shape: Any) -> Shape:
     """A shape argument, an int or a sequence of ints, as a tuple."""
     return tuple(int(n) for n in shape) if np.iterable(shape) else (int(shape),)

@@ -7,7 +7,6 @@ view on them has gone.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import math
 import mmap
@@ -23,7 +22,6 @@ SMALLEST_BYTES = 256 << 10
 """Arrays below this size come from NumPy, whose allocator reuses their memory by itself."""
 
 _HUGE_PAGE_BYTES = 2 << 20
-_RECOUNT = 1024
 _REQUESTS_KNOWN = 4096
 _BYTE = np.dtype(np.uint8)
 
@@ -56,8 +54,10 @@ class BufferPool:
 
     There is no lock: the end of an array can interrupt these methods anywhere, even in the same thread. The
     blocks stand in deques, whose operations are atomic; the count of bytes may drift when threads meet, so
-    it is counted anew before it decides and every `_RECOUNT` returns.
+    it is counted anew before it decides and every `RECOUNT` returns.
     """
+
+    RECOUNT = 1024  # an attribute, because modules are emptied before the last arrays go
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -88,7 +88,7 @@ class BufferPool:
         blocks.append(block)
         self.idle_bytes += size
         self._returns += 1
-        if self.idle_bytes > self.limit_bytes or self._returns % _RECOUNT == 0:
+        if self.idle_bytes > self.limit_bytes or self._returns % self.RECOUNT == 0:
             self._trim(size)
 
     def clear(self) -> None:
@@ -117,9 +117,11 @@ class BufferPool:
         self.idle_bytes = sum(size * len(blocks) for size, blocks in idle)
         for size, blocks in idle:
             while self.idle_bytes > self.limit_bytes and blocks:
-                with contextlib.suppress(IndexError):
+                try:
                     blocks.popleft()
-                    self.idle_bytes -= size
+                except IndexError:  # another thread was quicker
+                    break
+                self.idle_bytes -= size
 
 
 def block_bytes(size: int) -> int:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -18,7 +17,6 @@ import re
 import stat
 import struct
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -169,7 +167,7 @@ def _own_version() -> str:
 
 
 def _numba_version() -> str:
-    """Read numba's version without importing numba, which takes 0.3 s."""
+    """Read numba's version without importing numba (0.3 s) or importlib.metadata (12 ms)."""
     spec = importlib.util.find_spec("numba")
     for found in (spec and spec.submodule_search_locations) or ():
         with contextlib.suppress(OSError):
@@ -177,7 +175,7 @@ def _numba_version() -> str:
             match = re.search(r"""["']version["']:\s*["']([^"']+)""", text)
             if match:
                 return match.group(1)
-    return importlib.metadata.version("numba")
+    return "unknown"
 
 
 def _chosen_folder() -> Path:
@@ -268,17 +266,18 @@ def _digest(key: str, described: bytes, object_code: bytes) -> bytes:
 
 def _replace(path: Path, data: bytes) -> None:
     """Write a file so that other processes see the old content or the new, never a part."""
-    handle, temporary = tempfile.mkstemp(suffix=".tmp", prefix=path.stem + "-", dir=path.parent)
+    temporary = path.with_name(f"{path.stem}-{os.urandom(8).hex()}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.replace(temporary, path)
     except PermissionError:
-        _remove(Path(temporary))
+        _remove(temporary)
         if sys.platform != "win32" or not path.exists():
             raise  # on Windows another process may be reading the same kernel, so it is there
     except BaseException:
-        _remove(Path(temporary))
+        _remove(temporary)
         raise
 
 

@@ -61,7 +61,7 @@ def set_num_threads(count: int) -> None:
     """Let later launches use up to ``count`` threads, the caller included; 1 makes them serial."""
     global _chosen
     _chosen = _checked(count, "the number of threads")
-    if launcher.cache_info().currsize:
+    if launcher.cache_info().currsize and launcher().pool is not None:
         launcher().missing.value = 1
 
 

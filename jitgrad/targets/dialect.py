@@ -108,6 +108,21 @@ def _lower_offset(context: Any, builder: ir.IRBuilder, call: Any, args: Any) -> 
     return builder.gep(args[0], [args[1]])
 
 
+def inside(position: int, size: int) -> bool:
+    """Whether 0 <= position < size, in one comparison."""
+    return 0 <= position < size
+
+
+@type_callable(inside)
+def _type_inside(context: Any) -> Callable[..., Any]:
+    return lambda position, size: signature(types.boolean, types.intp, types.intp)
+
+
+@lower_builtin(inside, types.Integer, types.Integer)
+def _lower_inside(context: Any, builder: ir.IRBuilder, call: Any, args: Any) -> Any:
+    return builder.icmp_unsigned("<", *args)
+
+
 # Reductions -----------------------------------------------------------------------------------------------------------
 
 Combine = Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jitgrad.ir import LITERAL, Node, literal_value, toposort
+from jitgrad.ir import LITERAL, Node, literal, literal_value, toposort
 from jitgrad.lower import varies
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, identity
-from jitgrad.program import INDEX, LOAD, RESULT, Kernel, Store
+from jitgrad.program import INDEX, INSIDE, LOAD, RESULT, Kernel, Store, guards
 from jitgrad.tidy import is_row_program
 
 ParameterKind = Literal["size", "literal", "input", "output", "work", "temp"]
@@ -248,7 +248,7 @@ class Emitter:
             text = f"{self._temp(node)}[i]"
         elif node.op is LOAD:
             text = self._load_element(depth, node, inside)
-        elif node.op is INDEX:
+        elif node.op is INDEX or node.op is INSIDE:
             text = self._index(node)
         else:
             text = expression(node, [inside.get(a) or self._value(depth, a) for a in node.args])
@@ -292,8 +292,8 @@ class Emitter:
             if part.op is LITERAL or part in self.text_of:
                 continue
             if part.op is LOAD:
-                text = f"{self._input(part)}[{self._position(part) or '0'}]"
-            elif part.op is INDEX:
+                text = self._guarded(depth, part, f"{self._input(part)}[{self._position(part) or '0'}]", {})
+            elif part.op is INDEX or part.op is INSIDE:
                 text = self._index(part)
             else:
                 assert part.op.kind != "reduce", "a row reduction is used before its loop"
@@ -338,7 +338,8 @@ class Emitter:
 
     def _dynamic_terms(self, node: Node, inside: dict[Node, str]) -> list[str]:
         terms = []
-        for place, (index, scale) in enumerate(zip(node.args, node.param("dynamic"), strict=True)):
+        scales = node.param("dynamic")
+        for place, (index, scale) in enumerate(zip(node.args[: len(scales)], scales, strict=True)):
             text = inside.get(index) or self._value(0, index)
             terms.append(text if scale == 1 else f"{text} * {self.names.size(('dynamic', node, place), scale)}")
         return terms
@@ -366,14 +367,23 @@ class Emitter:
     def _load_element(self, depth: int, node: Node, inside: dict[Node, str]) -> str:
         terms = [self._scaled("i", node)] if node.param("strides")[-1] else []
         terms += self._dynamic_terms(node, inside)
-        return f"{self._base(depth, node)}[{' + '.join(terms)}]"
+        return self._guarded(depth, node, f"{self._base(depth, node)}[{' + '.join(terms) or '0'}]", inside)
+
+    def _guarded(self, depth: int, node: Node, text: str, inside: dict[Node, str]) -> str:
+        conditions = [inside.get(g) or self._value(depth, g) for g in guards(node)]
+        if not conditions:
+            return text
+        return f"{text} if {' & '.join(conditions)} else {self.names.literal(literal(0, node.dtype))}"
 
     def _index(self, node: Node) -> str:
         position = self._position(node)
         terms = [position] if position else []
         if node in self.inner:
             terms.append(self._scaled("i", node))
-        return f"int64({' + '.join(terms) or '0'})"
+        text = " + ".join(terms) or "0"
+        if node.op is INSIDE:
+            return f"inside({text}, {self.names.size(('size', node), node.param('size'))})"
+        return f"int64({text})"
 
     def _output_row(self, depth: int, store: Store) -> str:
         if store.level == "columns":

@@ -1,4 +1,6 @@
-"""The operations without rounding error beyond the last bit: IEEE arithmetic, rounding, sign, order and division."""
+"""The operations without rounding error beyond the last bit: IEEE arithmetic, rounding, sign, order and
+division.
+"""
 
 from __future__ import annotations
 

@@ -1,17 +1,20 @@
 """exp and what is built on it.
 
-Method: x = n ln2 + r with |r| <= ln2/2, exp(x) = 2**n exp(r) (Cody and Waite, 1980; fdlibm's e_exp.c). r is kept in two
-parts and exp(r) = 1 + (r + rest), so that expm1, tanh and sigmoid can go on from an unrounded result.
+Method: x = n ln2 + r with |r| <= ln2/2, exp(x) = 2**n exp(r) (Cody and Waite, 1980; fdlibm's e_exp.c). r is
+kept in two parts and exp(r) = 1 + (r + rest), so that expm1, tanh and sigmoid can go on from an unrounded
+result.
 """
 
 from __future__ import annotations
 
 from jitgrad.vmath.coefficients import EXP, LN2, LN2_NEAREST
-from jitgrad.vmath.exact import copysign, fabs, fma, rint, select
+from jitgrad.vmath.exact import copysign, fabs, fma, select
 from jitgrad.vmath.logarithm import log1p
 from jitgrad.vmath.pieces import (
     Pair,
+    at_most,
     clamp,
+    nearest,
     polynomial,
     power_of_two,
     quotient_of,
@@ -25,48 +28,58 @@ LOG2E = 1.4426950408889634
 # Beyond these, exp is 0 or inf, and 1 + exp(-x), expm1(-x) and tanh(x) are constant.
 RANGE = {32: (-104.0, 89.0), 64: (-746.0, 710.0)}
 TANH_RANGE = {32: 10.0, 64: 20.0}
-LARGEST_EXPONENT = {32: 127, 64: 1023}
+# Above this, 2**n may overflow before exp does.
+NEAR_OVERFLOW = {32: 80.0, 64: 700.0}
 
 
 def reduced(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """Return n, r and c with x = n ln2 + r + c."""
+    """Return n as integer bits, r and c with x = n ln2 + r + c."""
     high, low = LN2[x.bits]
-    n = rint(x * LOG2E)
+    n, bits = nearest(x, LOG2E)
     first = fma(n, -x.constant(high), x)
     r = fma(n, -x.constant(low), first)
-    return n, r, fma(n, -x.constant(low), first - r)
+    return bits, r, fma(n, -x.constant(low), first - r)
 
 
 def tail_of_exp(r: Scalar, c: Scalar) -> Scalar:
     """Return exp(r + c) - 1 - r."""
-    return fma(r * r, polynomial(r, EXP[r.bits]), c)
+    square = r * r
+    if r.bits == 32:
+        return fma(square, polynomial(r, EXP[32]), c)
+    half = 0.5 * square  # EXP begins with 1/2
+    rest = fma(r, 0.5 * r, -half) + c
+    return half + fma(square * r, polynomial(r, EXP[64][1:]), rest)
+
+
+def exp_of_rest(r: Scalar) -> Scalar:
+    """Return exp(r)."""
+    return 1 + fma(r * r, polynomial(r, EXP[r.bits]), r)
 
 
 def exp(x: Scalar) -> Scalar:
     """Return e**x."""
-    n, r, c = reduced(clamp(x, *RANGE[x.bits]))
-    return scale(1 + (r + tail_of_exp(r, c)), n)
+    n, r, _ = reduced(clamp(x, *RANGE[x.bits]))
+    return scale(exp_of_rest(r), n)
 
 
 def exp2(x: Scalar) -> Scalar:
     """Return 2**x."""
     limit = 2.0 * RANGE[x.bits][0]
     x = clamp(x, limit, -limit)
-    n = rint(x)
-    high, low = LN2_NEAREST[x.bits]
-    part = x - n
-    r = part * high
-    c = fma(part, x.constant(high), -r) + part * low
-    return scale(1 + (r + tail_of_exp(r, c)), n)
+    n, bits = nearest(x)
+    return scale(exp_of_rest((x - n) * LN2_NEAREST[x.bits][0]), bits)
 
 
 def expm1_pair(x: Scalar, rest: Scalar | None = None) -> Pair:
-    """Return expm1(x + rest) in two parts, for x below the overflow of 2**n and rest small beside it."""
+    """Return expm1(x + rest) in two parts, for x <= 0 above the underflow of 2**n and rest small beside it."""
     n, r, c = reduced(x)
-    c = c if rest is None else c + rest
+    if rest is not None:
+        c = c + rest
+        c = fma(c, r, c)
     power = power_of_two(n)
-    high, low = sum_of_ordered(power - 1, power * r)
-    return sum_of_ordered(high, fma(power, tail_of_exp(r, c), low))
+    whole, error = sum_of_ordered(x.constant(-1), power)
+    high, low = sum_of_ordered(whole, power * r)
+    return sum_of_ordered(high, fma(power, tail_of_exp(r, c), low + error))
 
 
 def expm1(x: Scalar) -> Scalar:
@@ -74,7 +87,7 @@ def expm1(x: Scalar) -> Scalar:
     low, high = RANGE[x.bits]
     clamped = clamp(x, low * 0.25, high)
     n, r, c = reduced(clamped)
-    excess = n > LARGEST_EXPONENT[x.bits]
+    excess = x > NEAR_OVERFLOW[x.bits]
     power = power_of_two(select(excess, n - 1, n))
     first, second = sum_of_ordered(power - 1, power * r)
     total = first + fma(power, tail_of_exp(r, c), second)
@@ -82,11 +95,9 @@ def expm1(x: Scalar) -> Scalar:
 
 
 def tanh(x: Scalar) -> Scalar:
-    """Return the hyperbolic tangent as expm1(2x) / (expm1(2x) + 2)."""
-    limit = TANH_RANGE[x.bits]
-    high, low = expm1_pair(2 * clamp(fabs(x), 0, limit))
+    """Return the hyperbolic tangent as -t / (2 + t) with t = expm1(-2|x|)."""
+    high, low = expm1_pair(-2 * at_most(fabs(x), TANH_RANGE[x.bits]))
     total, rest = sum_of_ordered(high.constant(2), high)
-    total, rest = select(high > 2, high + 2, total), select(high > 2, (high - (high + 2)) + 2, rest)
     first, second = quotient_of((high, low), (total, rest + low))
     return copysign(first + second, x)
 
@@ -94,7 +105,7 @@ def tanh(x: Scalar) -> Scalar:
 def sigmoid(x: Scalar) -> Scalar:
     """Return 1 / (1 + exp(-x))."""
     low, _ = RANGE[x.bits]
-    n, r, c = reduced(clamp(-fabs(x), low, 0))
+    n, r, c = reduced(-at_most(fabs(x), -low))
     tail = tail_of_exp(r, c)
     high, rest = sum_of_ordered(r.constant(1), r)
     high, rest = sum_of_ordered(high, rest + tail)
@@ -108,7 +119,7 @@ def sigmoid(x: Scalar) -> Scalar:
 
 def softplus(x: Scalar) -> Scalar:
     """Return log(1 + exp(x))."""
-    return select(x > 0, x, x * 0) + log1p(exp(-fabs(x)))
+    return select(x > 0, x, x.constant(0)) + log1p(exp(-fabs(x)))
 
 
 for _body in (exp, exp2, expm1, tanh, sigmoid, softplus):

@@ -1,16 +1,16 @@
 """sinh, cosh and the inverse hyperbolic functions.
 
-Methods: sinh and cosh from expm1 and exp with half the power of two, so that nothing overflows early; the inverses from
-log1p of an argument in two parts (fdlibm's s_asinh.c, e_acosh.c, e_atanh.c).
+Methods: sinh and cosh from expm1 and exp with half the power of two, so that nothing overflows early; the
+inverses from log1p of an argument in two parts (fdlibm's s_asinh.c, e_acosh.c, e_atanh.c).
 """
 
 from __future__ import annotations
 
 from jitgrad.vmath.coefficients import LN2_NEAREST
 from jitgrad.vmath.exact import copysign, fabs, fma, select, sqrt
-from jitgrad.vmath.exponential import LARGEST_EXPONENT, RANGE, reduced, tail_of_exp
+from jitgrad.vmath.exponential import NEAR_OVERFLOW, RANGE, exp_of_rest, reduced, tail_of_exp
 from jitgrad.vmath.logarithm import log1p_of_pair
-from jitgrad.vmath.pieces import INFINITY, NAN, clamp, power_of_two, quotient_of, sum_of_ordered
+from jitgrad.vmath.pieces import INFINITY, NAN, at_most, power_of_two, quotient_of, sum_of_ordered
 from jitgrad.vmath.routine import routine
 from jitgrad.vmath.scalar import Scalar
 
@@ -20,8 +20,8 @@ LARGE = {32: 2.0**30, 64: 2.0**60}
 
 def sinh(x: Scalar) -> Scalar:
     """Return the hyperbolic sine as u + u / (2u + 1) with u = expm1(|x|) / 2."""
-    n, r, c = reduced(clamp(fabs(x), 0, RANGE[x.bits][1] + 0.5))
-    excess = n > LARGEST_EXPONENT[x.bits]
+    n, r, c = reduced(at_most(fabs(x), RANGE[x.bits][1] + 0.5))
+    excess = fabs(x) > NEAR_OVERFLOW[x.bits]
     power = power_of_two(select(excess, n - 2, n - 1))
     first, second = sum_of_ordered(power - 0.5, power * r)
     u = first + fma(power, tail_of_exp(r, c), second)
@@ -33,8 +33,8 @@ def sinh(x: Scalar) -> Scalar:
 
 def cosh(x: Scalar) -> Scalar:
     """Return the hyperbolic cosine as h + 1 / (4h) with h = exp(|x|) / 2."""
-    n, r, c = reduced(clamp(fabs(x), 0, RANGE[x.bits][1] + 0.5))
-    half = (1 + (r + tail_of_exp(r, c))) * power_of_two(n - 2) * 2
+    n, r, _ = reduced(at_most(fabs(x), RANGE[x.bits][1] + 0.5))
+    half = exp_of_rest(r) * power_of_two(n - 2) * 2
     return half + 0.25 / half
 
 

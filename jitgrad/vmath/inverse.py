@@ -1,7 +1,7 @@
 """arcsin, arccos, arctan and arctan2.
 
-Method: minimax polynomials in x*x after the reductions arctan(x) = pi/2 - arctan(1/x) and
-arcsin(x) = pi/2 - 2 arcsin(sqrt((1 - x)/2)) (Cody and Waite, 1980; fdlibm's e_asin.c and s_atan.c).
+Method: minimax polynomials in x*x after the reductions arctan(x) = pi/2 - arctan(1/x) and arcsin(x) = pi/2 -
+2 arcsin(sqrt((1 - x)/2)) (Cody and Waite, 1980; fdlibm's e_asin.c and s_atan.c).
 """
 
 from __future__ import annotations

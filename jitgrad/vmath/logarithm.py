@@ -1,12 +1,13 @@
 """log and what is built on it.
 
-Method: x = 2**k (1 + f) with 1 + f in [sqrt(1/2), sqrt(2)), s = f / (2 + f) and log(1 + f) = 2 atanh(s) =
-f - (f*f/2 - s (f*f/2 + R(s*s))) (fdlibm's e_log.c and s_log1p.c), summed with the rounding errors of its large terms.
+Method: x = 2**k (1 + f) with 1 + f around 1. In float32, a polynomial in f. In float64, s = f / (2 + f) and
+log(1 + f) = 2 atanh(s) = f - (f*f/2 - s (f*f/2 + R(s*s))) (fdlibm's e_log.c and s_log1p.c), summed with the
+rounding errors of its large terms.
 """
 
 from __future__ import annotations
 
-from jitgrad.vmath.coefficients import INVERSE_LN2, INVERSE_LN10, LN2, LOG, LOG10_2
+from jitgrad.vmath.coefficients import INVERSE_LN2, INVERSE_LN10, LN2, LOG, LOG10_2, LOG_PLAIN
 from jitgrad.vmath.exact import fma, select
 from jitgrad.vmath.pieces import (
     EXPONENT_BIAS,
@@ -23,14 +24,18 @@ from jitgrad.vmath.routine import routine
 from jitgrad.vmath.scalar import Scalar
 
 SMALLEST_NORMAL = {32: 2.0**-126, 64: 2.0**-1022}
-SQRT_HALF_BITS = {32: 0x3F3504F3, 64: 0x3FE6A09E667F3BCD}
+# The least m: 2/3 suits the plain polynomial, sqrt(1/2) the one in s.
+LOWEST_BITS = {32: 0x3F2AAAAB, 64: 0x3FE6A09E667F3BCD}
 ONE_BITS = {32: 0x3F800000, 64: 0x3FF0000000000000}
 
 
 def split(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
-    """Return k, m in [sqrt(1/2), sqrt(2)) and 2**-k, or 0 for the highest, with x = 2**k m, for normal positive x."""
+    """Return k, m from LOWEST up to its double and 2**-k, with x = 2**k m, for normal positive x.
+
+    The highest 2**-k is 0.
+    """
     mantissa, bias = MANTISSA[x.bits], EXPONENT_BIAS[x.bits]
-    half = SQRT_HALF_BITS[x.bits]
+    half = LOWEST_BITS[x.bits]
     shifted = x.bitcast("uint") + (ONE_BITS[x.bits] - half)
     biased = shifted >> mantissa
     # A small whole number below the mantissa of 2**mantissa is that number as a float.
@@ -49,7 +54,10 @@ def split_any(x: Scalar) -> tuple[Scalar, Scalar]:
 
 
 def log1p_terms(f: Scalar) -> Pair:
-    """Return f*f/2 and s (f*f/2 + R), whose difference is f - log(1 + f)."""
+    """Return f*f/2 and a second term, whose difference is f - log(1 + f)."""
+    if f.bits == 32:
+        square = f * f
+        return 0.5 * square, square * f * polynomial(f, LOG_PLAIN[32])
     s = f / (2 + f)
     z = s * s
     half_square = 0.5 * f * f

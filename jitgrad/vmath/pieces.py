@@ -1,16 +1,18 @@
-"""What the elementary functions are built from: polynomials, sums and products in two parts, powers of two."""
+"""What elementary functions are built from: polynomials, sums and products in two parts, powers of two."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jitgrad.vmath.exact import fma, rint, select
+from jitgrad.vmath.exact import fma, select
 from jitgrad.vmath.scalar import FLOAT32, FLOAT64, Number, Scalar
 
 Pair = tuple[Scalar, Scalar]  # an unevaluated sum, the second part small beside the first
 
 MANTISSA = {32: 23, 64: 52}
 EXPONENT_BIAS = {32: 127, 64: 1023}
+SHIFT = {width: 1.5 * 2.0**mantissa for width, mantissa in MANTISSA.items()}
+SHIFT_BITS = {32: 0x4B400000, 64: 0x4338000000000000}
 INFINITY = float("inf")
 NAN = float("nan")
 
@@ -26,7 +28,7 @@ def narrow(x: Scalar) -> Scalar:
 
 
 def polynomial(x: Scalar, coefficients: Sequence[Number]) -> Scalar:
-    """Return the sum of coefficients[k] * x**k, in halves of even and odd powers so that they overlap in time."""
+    """Return the sum of coefficients[k] * x**k, even and odd powers apart so that they overlap in time."""
     if len(coefficients) < 4:
         return horner(x, coefficients)
     square = x * x
@@ -60,6 +62,17 @@ def product_of(x: Scalar, y: Scalar) -> Pair:
     return total, fma(x, y, -total)
 
 
+def polynomial_pair(x: Scalar, coefficients: Sequence[Number]) -> Pair:
+    """Return the polynomial without rounding the addition of its constant term, which must be the largest."""
+    return sum_of_ordered(x.constant(coefficients[0]), x * polynomial(x, coefficients[1:]))
+
+
+def product_of_pairs(x: Pair, y: Pair) -> Pair:
+    """Return x * y to about twice the precision."""
+    total, error = product_of(x[0], y[0])
+    return total, error + fma(x[0], y[1], x[1] * y[0])
+
+
 def quotient_of(numerator: Pair, denominator: Pair) -> Pair:
     """Return the quotient of two pairs to about twice the precision."""
     reciprocal = 1 / denominator[0]
@@ -74,20 +87,39 @@ def clamp(x: Scalar, low: Number, high: Number) -> Scalar:
     return select(x > high, x.constant(high), x)
 
 
-def integer_bits(n: Scalar, add: int = 0) -> Scalar:
-    """Return the low bits of the small whole number n + add as an unsigned integer, garbage above."""
-    return (n + (1.5 * 2.0 ** MANTISSA[n.bits] + add)).bitcast("uint")
+def at_most(x: Scalar, high: Number) -> Scalar:
+    """Return the smaller of x and `high`; NaN stays."""
+    return select(x > high, x.constant(high), x)
 
 
-def power_of_two(n: Scalar) -> Scalar:
-    """Return 2**n for a whole number n within the normal exponents."""
-    return (integer_bits(n, EXPONENT_BIAS[n.bits]) << MANTISSA[n.bits]).bitcast("float")
+def nearest(x: Scalar, factor: Number = 1) -> tuple[Scalar, Scalar]:
+    """Return the whole number n nearest to x * factor, and n as unsigned integer with garbage in high bits.
+
+    Adding 1.5 * 2**MANTISSA leaves n in the low bits; |n| must be less than a quarter of that.
+    """
+    shift = x.constant(SHIFT[x.bits])
+    shifted = x + shift if factor == 1 else fma(x, x.constant(factor), shift)
+    return shifted - shift, shifted.bitcast("uint")
 
 
-def scale(x: Scalar, n: Scalar) -> Scalar:
-    """Return x * 2**n for any whole n up to twice the exponent range, rounding once."""
-    first = rint(n * 0.5)
-    return x * power_of_two(first) * power_of_two(n - first)
+def integer_bits(n: Scalar) -> Scalar:
+    """Return the whole number n as an unsigned integer with garbage in its high bits."""
+    return (n + SHIFT[n.bits]).bitcast("uint")
+
+
+def power_of_two(bits: Scalar) -> Scalar:
+    """Return 2**n within the normal exponents, for the integer bits of n."""
+    return ((bits + EXPONENT_BIAS[bits.bits]) << MANTISSA[bits.bits]).bitcast("float")
+
+
+def scale(x: Scalar, bits: Scalar) -> Scalar:
+    """Return x * 2**n for n up to twice the exponent range, rounding once, for the integer bits of n."""
+    mantissa = MANTISSA[x.bits]
+    # n = first + second with both biased exponents positive
+    total = bits - (SHIFT_BITS[x.bits] - 2 * EXPONENT_BIAS[x.bits])
+    first = total >> 1
+    second = total - first
+    return x * (first << mantissa).bitcast("float") * (second << mantissa).bitcast("float")
 
 
 def signs(x: Scalar) -> Scalar:

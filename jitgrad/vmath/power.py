@@ -1,7 +1,8 @@
 """power, cbrt and hypot.
 
-Methods: x**y = exp(y log x) with the logarithm to 64 bits or more (fdlibm's e_pow.c); cbrt from a polynomial for
-x**(-1/3) and a correction with the exact residual (fdlibm's s_cbrt.c); hypot with the rounding error of the squares.
+Methods: x**y = exp(y log x) with the logarithm to 64 bits or more (fdlibm's e_pow.c); cbrt from a polynomial
+for x**(-1/3) and a correction with the exact residual (fdlibm's s_cbrt.c); hypot with the rounding error of
+the squares.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import math
 
 from jitgrad.vmath.coefficients import EXP_SHORT, INVERSE_CBRT, LN2, LOG_LONG, LOG_SHORT, TWO_THIRDS
 from jitgrad.vmath.exact import copysign, fabs, fma, rint, select, sqrt
-from jitgrad.vmath.exponential import LOG2E, RANGE, tail_of_exp
+from jitgrad.vmath.exponential import LOG2E, RANGE, reduced, tail_of_exp
 from jitgrad.vmath.logarithm import SMALLEST_NORMAL, split
 from jitgrad.vmath.pieces import (
     INFINITY,
@@ -19,7 +20,9 @@ from jitgrad.vmath.pieces import (
     Pair,
     clamp,
     flip,
+    integer_bits,
     narrow,
+    nearest,
     polynomial,
     power_of_two,
     product_of,
@@ -63,15 +66,12 @@ def power_float32(x: Scalar, y: Scalar) -> Scalar:
     """Return x**y for x > 0 in float64, good to float32."""
     k, m, _ = split(wide(x))
     f = m - 1
-    s = f / (2 + f)
-    z = s * s
-    logarithm = fma(k, k.constant(math.log(2)), fma(s * z, polynomial(z, LOG_SHORT[64]), 2 * s))
-    logarithm = select(wide(x) > 0, logarithm, k.constant(-INFINITY))
-    logarithm = select(wide(x) == INFINITY, wide(x), logarithm)
+    logarithm = fma(k, k.constant(math.log(2)), fma(f * f, polynomial(f, LOG_SHORT[64]), f))
+    logarithm = select(x == 0, k.constant(-INFINITY), select(x < INFINITY, logarithm, wide(x)))
     t = clamp(logarithm * wide(y), -150.0, 150.0)
-    n = rint(t * LOG2E)
+    n, bits = nearest(t, LOG2E)
     r = fma(n, n.constant(-math.log(2)), t)
-    return narrow((1 + fma(r * r, polynomial(r, EXP_SHORT[64]), r)) * power_of_two(n))
+    return narrow((1 + fma(r * r, polynomial(r, EXP_SHORT[64]), r)) * power_of_two(bits))
 
 
 def power_float64(x: Scalar, y: Scalar) -> Scalar:
@@ -83,11 +83,8 @@ def power_float64(x: Scalar, y: Scalar) -> Scalar:
     high, low = product_of(first, y)
     t = clamp(high, *RANGE[64])
     low = select(t == high, fma(second, y, low), x.constant(0))
-    t_high, t_low = LN2[64]
-    n = rint(t * LOG2E)
-    part = fma(n, -x.constant(t_high), t)
-    r = fma(n, -x.constant(t_low), part)
-    r, c = sum_of_ordered(r, fma(n, -x.constant(t_low), part - r) + low)
+    n, r, c = reduced(t)
+    r, c = sum_of_ordered(r, c + low)
     return scale(1 + (r + tail_of_exp(r, c)), n)
 
 
@@ -109,12 +106,11 @@ def cbrt(x: Scalar) -> Scalar:
     magnitude = fabs(x)
     small, lift = magnitude < SMALLEST_NORMAL[x.bits], 3 * ((MANTISSA[x.bits] + 4) // 3)
     k, m, _ = split(select(small, magnitude * 2.0**lift, magnitude))
-    third = rint(k * (1 / 3))
-    a = m * power_of_two(k - 3 * third)
+    third, bits = nearest(k, 1 / 3)
     step = k - 3 * third
-    root = select(
-        step > 0, x.constant(2 ** (-1 / 3)), select(step < 0, x.constant(2 ** (1 / 3)), x.constant(1))
-    )
+    a = m * power_of_two(integer_bits(step))
+    root = select(step < 0, x.constant(2 ** (1 / 3)), x.constant(1))
+    root = select(step > 0, x.constant(2 ** (-1 / 3)), root)
     inverse = polynomial(m, INVERSE_CBRT[x.bits]) * root
     square = inverse * inverse
     guess = a * square
@@ -124,7 +120,7 @@ def cbrt(x: Scalar) -> Scalar:
     high, low = product_of(y, y)
     residual = fma(high, y, -a) + low * y
     y = y - residual * (square * (1 / 3))
-    y = y * power_of_two(select(small, third - lift // 3, third))
+    y = y * power_of_two(select(small, bits - lift // 3, bits))
     return copysign(select((magnitude > 0) & (magnitude < INFINITY), y, magnitude), x)
 
 

@@ -15,6 +15,8 @@ from numba.extending import lower_builtin, type_callable
 from jitgrad.vmath.scalar import Kind, Scalar
 
 Body = Callable[..., Scalar]
+# x86 with AVX-512 halves its vectors by default, for the sake of code with few vector operations.
+FULL_WIDTH = '"prefer-vector-width"="512"'
 FLOATS = (types.float32, types.float64)
 ROUTINES: dict[str, Body] = {}
 
@@ -54,6 +56,8 @@ def lower(body: Body, builder: ir.IRBuilder, call: Any, raw: tuple[ir.Value, ...
         inner = ir.IRBuilder(function.append_basic_block())
         values = [Scalar(inner, value, kind) for value, kind in zip(function.args, kinds, strict=True)]
         inner.ret(body(*values).raw)
+    # llvmlite's set of known attributes lacks this one.
+    set.add(builder.function.attributes, FULL_WIDTH)
     return builder.call(function, raw)
 
 

@@ -1,8 +1,8 @@
 """Python operators on scalars under construction, each of which appends one LLVM instruction.
 
-An elementary function is a Python function over `Scalar`s: running it once writes its code. So bodies read like
-mathematics, Python's own loops and conditions happen while compiling, every number takes the type of its partner, and
-integer arithmetic keeps its width.
+An elementary function is a Python function over `Scalar`s: running it once writes its code. So bodies read
+like mathematics, Python's own loops and conditions happen while compiling, every number takes the type of its
+partner, and integer arithmetic keeps its width.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class _Sealed(frozenset[str]):
         """Ignore the flag: these bodies depend on each rounding."""
 
 
-# numba's fast mode gives its flags to every instruction that has none. These bodies depend on each rounding, so each
-# instruction carries a flag that means nothing to it.
+# numba's fast mode gives its flags to every instruction without any. These bodies depend on each rounding, so
+# each instruction carries a flag that means nothing to it.
 _OPERATIONS = {"+": "add", "-": "sub", "*": "mul", "&": "and_", "|": "or_", "^": "xor", "<<": "shl"}
 _ROUNDED = {"+": "arcp", "-": "arcp", "*": "arcp", "/": "contract", "%": "contract"}
 

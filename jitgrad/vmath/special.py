@@ -1,8 +1,9 @@
 """erf, erfc, lgamma and digamma.
 
-Methods: erf(x) = -expm1(-g(x)) with the smooth g = -log erfc; erfc by a polynomial for (1 + 2x) exp(x*x) erfc(x) in
-(x - k)/(x + k) (Shepherd and Laframboise, 1981); lgamma and digamma by recurrence to a polynomial below 10, the
-asymptotic series above, and reflection for negative x (Abramowitz and Stegun, 6.1 and 6.3), in float64 for both widths.
+Methods: erf(x) = -expm1(-g(x)) with the smooth g = -log erfc; erfc by a polynomial for (1 + 2x) exp(x*x)
+erfc(x) in (x - k)/(x + k) (Shepherd and Laframboise, 1981); lgamma and digamma by recurrence to a polynomial
+below 10, the asymptotic series above, and reflection for negative x (Abramowitz and Stegun, 6.1 and 6.3), in
+float64 for both widths.
 """
 
 from __future__ import annotations
@@ -33,9 +34,12 @@ from jitgrad.vmath.logarithm import log
 from jitgrad.vmath.pieces import (
     INFINITY,
     NAN,
-    clamp,
+    Pair,
+    at_most,
     polynomial,
+    polynomial_pair,
     product_of,
+    product_of_pairs,
     quotient_of,
     scale,
     sum_of,
@@ -57,19 +61,19 @@ GAMMA_OVERFLOW = 2.6e305
 
 def erf(x: Scalar) -> Scalar:
     """Return the error function."""
-    a = clamp(fabs(x), 0, ERF_RANGE[x.bits])
+    a = at_most(fabs(x), ERF_RANGE[x.bits])
     high, low = TWO_OVER_ROOT_PI[x.bits]
     linear, error = product_of(a, a.constant(high))
     rest = fma(a * a, polynomial(a, ERF[x.bits]), fma(a, a.constant(low), error))
     g, g_low = sum_of_ordered(linear, rest)
-    # |rest| may pass |linear|; then it still is a sum of like signs, whose lost bits do not matter to erf near 1.
+    # rest may pass linear for larger x, where the bits then lost do not matter to erf.
     first, second = expm1_pair(-g, -g_low)
     return copysign(first + second, x)
 
 
 def erfc(x: Scalar) -> Scalar:
     """Return 1 - erf(x) without cancellation."""
-    a = clamp(fabs(x), 0, ERFC_RANGE[x.bits])
+    a = at_most(fabs(x), ERFC_RANGE[x.bits])
     centre = ERFC_CENTRE[x.bits]
     s = a / (a + centre)
     series = s * polynomial(2 * s - 1, ERFC[32] if x.bits == 32 else ERFC_LONG[64])
@@ -99,6 +103,16 @@ def sin_and_cos_of_turn(x: Scalar) -> tuple[Scalar, Scalar]:
     return select(swapped, cosine, sine), select(swapped, sine, cosine)
 
 
+def constants(x: Scalar, numbers: tuple[float, float]) -> Pair:
+    """Return two numbers in the kind of x."""
+    return x.constant(numbers[0]), x.constant(numbers[1])
+
+
+def choose(condition: Scalar, yes: Pair, no: Pair) -> Pair:
+    """Select between pairs."""
+    return select(condition, yes[0], no[0]), select(condition, yes[1], no[1])
+
+
 def lgamma_positive(x: Scalar) -> Scalar:
     """Return lgamma for float64 x > 0."""
     large = x >= LARGE_GAMMA
@@ -111,13 +125,15 @@ def lgamma_positive(x: Scalar) -> Scalar:
     first, second = log_pair(select(large | small, x, product))
     second_zero = y >= 1.5
     d = select(second_zero, y - 2, y - 1)
-    slope = select(second_zero, x.constant(ONE_LESS_EULER[64][0]), x.constant(-EULER[64][0]))
-    slope_low = select(second_zero, x.constant(ONE_LESS_EULER[64][1]), x.constant(-EULER[64][1]))
-    linear, error = product_of(d, slope)
-    curve = select(second_zero, polynomial(d, LGAMMA_AT_2[64]), polynomial(d, LGAMMA_AT_1[64]))
-    rest = fma(d * d, curve, fma(d, slope_low, error))
-    total, carry = sum_of(select(small, -first, first), linear)
-    near = total + (carry + (rest + select(small, -second, second)))
+    slope = choose(
+        second_zero, constants(x, ONE_LESS_EULER[64]), constants(x, (-EULER[64][0], -EULER[64][1]))
+    )
+    curve = choose(second_zero, polynomial_pair(d, LGAMMA_AT_2[64]), polynomial_pair(d, LGAMMA_AT_1[64]))
+    linear, linear_low = product_of_pairs((d, d * 0), slope)
+    bend, bend_low = product_of_pairs(product_of(d, d), curve)
+    total, carry = sum_of(linear, bend)
+    total, carry_2 = sum_of(select(small, -first, first), total)
+    near = total + ((carry + carry_2) + ((linear_low + bend_low) + select(small, -second, second)))
     inverse = 1 / x
     shifted = x - 0.5
     product, error = product_of(shifted, first - 1)
@@ -131,7 +147,7 @@ def lgamma_positive(x: Scalar) -> Scalar:
 def lgamma(x: Scalar) -> Scalar:
     """Return log(|gamma(x)|).
 
-    Below zero the error is some ulp of the larger of 1 and the two terms of the reflection, not of a result near 0.
+    Below zero the error is some ulp of the larger of 1 and the reflection's terms, not of a result near 0.
     """
     value = wide(x)
     negative = value < 0
@@ -157,7 +173,11 @@ def digamma_positive(x: Scalar) -> Scalar:
     numerator, denominator = select(small, x.constant(-1), numerator), select(small, x, denominator)
     first, second = quotient_of((numerator, x * 0), (denominator, x * 0))
     root, root_low = DIGAMMA_ROOT[64]
-    near, error = sum_of(((y - root) - root_low) * polynomial(y - 2, DIGAMMA[64]), first)
+    product, product_low = product_of_pairs(
+        sum_of_ordered(y - root, y.constant(-root_low)), polynomial_pair(y - 2, DIGAMMA[64])
+    )
+    near, error = sum_of(product, first)
+    second = second + product_low
     inverse = 1 / x
     w = inverse * inverse
     far = log(x) - fma(w, polynomial(w, DIGAMMA_REST[64]), 0.5 * inverse)
@@ -167,7 +187,7 @@ def digamma_positive(x: Scalar) -> Scalar:
 def digamma(x: Scalar) -> Scalar:
     """Return the derivative of lgamma; NaN at negative integers, -inf at +0 and inf at -0.
 
-    Below zero the error is some ulp of the larger of 1 and the two terms of the reflection, not of a result near 0.
+    Below zero the error is some ulp of the larger of 1 and the reflection's terms, not of a result near 0.
     """
     value = wide(x)
     negative = value < 0

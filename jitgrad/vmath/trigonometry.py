@@ -1,8 +1,9 @@
 """sin, cos, tan, exact in their reduction for every finite argument.
 
-Method: x * 2/pi mod 4 by Payne and Hanek (1983) in floating point: those bits of 2/pi that give multiples of four are
-left out, which ones depends on the exponent of x only, so the rest comes from a small table, in parts whose products
-with x are exact. sin and cos on [-pi/4, pi/4] are minimax polynomials (as in fdlibm's k_sin.c and k_cos.c).
+Method: x * 2/pi mod 4 by Payne and Hanek (1983) in floating point: those bits of 2/pi that give multiples of
+four are left out, which ones depends on the exponent of x only, so the rest comes from a small table, in
+parts whose products with x are exact. sin and cos on [-pi/4, pi/4] are minimax polynomials (as in fdlibm's
+k_sin.c and k_cos.c).
 """
 
 from __future__ import annotations
@@ -10,15 +11,15 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from jitgrad.vmath.coefficients import COS, PI, SIN, TWO_OVER_PI
+from jitgrad.vmath.coefficients import COS, COS_TURN, PI, SIN, SIN_TURN, TWO_OVER_PI
 from jitgrad.vmath.exact import fma, rint, select
 from jitgrad.vmath.pieces import (
     EXPONENT_BIAS,
     MANTISSA,
     Pair,
     flip,
-    integer_bits,
     narrow,
+    nearest,
     polynomial,
     product_of,
     sum_of,
@@ -30,8 +31,8 @@ from jitgrad.vmath.scalar import FLOAT64, Scalar
 
 TWO_OVER_PI_BITS = 1280
 # Per width: log2 of the exponents that share a table row, and the bits of each part of 2/pi in a row.
-ROW_BITS = {32: 4, 64: 5}
-PARTS = {32: (29, 29, 53), 64: (53, 53, 53, 53)}
+ROW_BITS = {32: 0, 64: 5}
+PARTS = {32: (29, 53), 64: (53, 53, 53, 53)}
 
 
 def row_of(exponent: Any, width: int) -> Any:
@@ -41,7 +42,7 @@ def row_of(exponent: Any, width: int) -> Any:
 
 
 def reduction_table(width: int) -> list[list[float]]:
-    """Return the parts of 2/pi by row; row 0 is for |x| below 2**(MANTISSA + 2), where no bit may be left out."""
+    """Return the parts of 2/pi by row; in row 0, |x| below 2**(MANTISSA + 2), no bit may be left out."""
     parts: list[list[float]] = [[] for _ in PARTS[width]]
     for row in range(row_of(2 * EXPONENT_BIAS[width] + 1, width) + 1):
         # x = m * 2**(e - MANTISSA): the bit 2**-j of 2/pi gives multiples of four if e - MANTISSA - j >= 2.
@@ -67,44 +68,37 @@ def table_row(x: Scalar) -> list[Scalar]:
     return [row.lookup(f"{name}{k}", part, FLOAT64) for k, part in enumerate(TABLES[x.bits])]
 
 
-def remainder_of_four(x: Scalar) -> Scalar:
-    """Return x less the nearest multiple of four, exactly."""
-    return fma(rint(x * 0.25), x.constant(-4), x)
-
-
 def reduced_float32(x: Scalar) -> tuple[Scalar, Scalar]:
-    """Return the quarter turns n, as integer bits, and the float64 r with x = n pi/2 + r, for float32 x."""
-    first, second, third = table_row(x)
+    """Return the quarter turns n, as integer bits, and the float64 u with x = (n + u) pi/2, for float32 x."""
+    first, second = table_row(x)
     x = wide(x)
-    turns = fma(x, second, remainder_of_four(x * first))
-    n = rint(turns)
-    return integer_bits(n), fma(x, third, turns - n) * (PI[64][0] / 2)
+    product = x * first
+    n, bits = nearest(product)
+    return bits, fma(x, second, product - n)
 
 
 def reduced_float64(x: Scalar) -> tuple[Scalar, Pair]:
     """Return the quarter turns n, as integer bits, and the pair r with x = n pi/2 + r, for float64 x."""
     products = [product_of(x, part) for part in table_row(x)]
     (first, first_low), (second, second_low), (third, third_low), (fourth, _) = products
-    turns, error = sum_of(remainder_of_four(first), remainder_of_four(first_low))
-    turns, other = sum_of(turns, remainder_of_four(second))
-    n = rint(turns)
+    turns, error = sum_of(fma(rint(first * 0.25), x.constant(-4), first), first_low)
+    turns, other = sum_of(turns, second)
+    n, bits = nearest(turns)
     rest, carry = sum_of(turns - n, second_low)
     rest, carry_2 = sum_of(rest, third)
     high, low = sum_of_ordered(rest, ((carry + carry_2) + (error + other)) + (third_low + fourth))
     half_pi, half_pi_low = PI[64][0] / 2, PI[64][1] / 2
     r, r_low = product_of(high, x.constant(half_pi))
     r_low = r_low + fma(high, x.constant(half_pi_low), low * half_pi)
-    return integer_bits(n), sum_of_ordered(r, r_low)
+    return bits, sum_of_ordered(r, r_low)
 
 
 def sin_and_cos(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     """Return the quarter turns n as integer bits with sin and cos of the rest; float64 for float32 x."""
     if x.bits == 32:
-        n, r = reduced_float32(x)
-        z = r * r
-        sine = fma(r * z, polynomial(z, SIN[32]), r)
-        cosine = fma(z * z, polynomial(z, COS[32]), fma(z, z.constant(-0.5), z.constant(1)))
-        return n, sine, cosine
+        n, u = reduced_float32(x)
+        z = u * u
+        return n, u * polynomial(z, SIN_TURN[64]), polynomial(z, COS_TURN[64])
     n, (r, low) = reduced_float64(x)
     z = r * r
     half = 0.5 * z
@@ -136,8 +130,9 @@ def tan(x: Scalar) -> Scalar:
     """Return the tangent."""
     n, sine, cosine = sin_and_cos(x)
     even = (n & 1) == 0
-    y = flip(select(even, sine, cosine) / select(even, cosine, sine), n << (n.bits - 1))
-    return select(x == 0, x, rounded_to(x, y))
+    numerator = flip(select(even, sine, cosine), n << (n.bits - 1))
+    y = rounded_to(x, numerator) / rounded_to(x, select(even, cosine, sine))
+    return select(x == 0, x, y)
 
 
 for _body in (sin, cos, tan):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from numba import float32, float64, vectorize
 from jitgrad.vmath.routine import ROUTINES
 
 
-@lru_cache(maxsize=1)
+@cache
 def fingerprint() -> str:
     """Return a hash of this package's source, which names the stored code."""
     digest = hashlib.sha256()
@@ -42,7 +42,7 @@ def kernel(routine: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-@lru_cache(maxsize=None)
+@cache
 def ufunc(name: str) -> np.ufunc:
     """Return the ufunc of the routine `name`, for float32 and float64.
 

@@ -1,0 +1,460 @@
+"""Public transforms: a function that is traced once for each kind of arguments and then runs a compiled program."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, update_wrapper
+from types import MethodType
+from typing import Any
+
+import numpy as np
+
+from jitgrad.errors import JitgradWarning
+from jitgrad.explain import Report, explain
+from jitgrad.ir import CAPTURE, Graph, Node, input_node, rebuild, with_args
+from jitgrad.ir import interpret as interpret_graph
+from jitgrad.location import user_line
+from jitgrad.pytree import LEAF, Tree, flatten, unflatten
+from jitgrad.rewrite import simplify
+from jitgrad.runtime.execute import Compiled, compile_graph
+from jitgrad.signature import WEAK, Arguments, Array, Key, as_input_array, static_positions
+from jitgrad.targets.cpu import module_text
+from jitgrad.trace import trace
+from jitgrad.traced import Traced, active
+from jitgrad.transforms import (
+    Backward,
+    Call,
+    Gradient,
+    Pullback,
+    argument_names,
+    checked_cotangents,
+    is_float,
+    name_of,
+)
+from jitgrad.watch import Watch, watch
+
+Program = Callable[[Sequence[Array]], Sequence[Array]]
+Engine = Callable[[Graph, Sequence[tuple[int, ...] | None]], Program]
+Transform = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
+
+MAX_PROGRAMS = 256  # of one function; the oldest goes first
+MANY_RETRACES = 20
+
+# Programs -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a function has for one kind of arguments."""
+
+    graph: Graph
+    program: Program
+    compiled: Program
+    finish: Callable[[Sequence[Array]], Any]
+    watch: Watch | None
+
+
+def interpreter(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> Program:
+    """Run a graph node by node on NumPy: the engine to compare others with."""
+    return lambda arrays: interpret_graph(graph, *arrays)
+
+
+def _contiguous(program: Program, places: Sequence[int]) -> Program:
+    """The program after copies of the arrays at these places."""
+
+    def run(arrays: Sequence[Array]) -> Sequence[Array]:
+        ready = list(arrays)
+        for i in places:
+            ready[i] = np.array(ready[i], ready[i].dtype.newbyteorder("="), order="C")
+        return program(ready)
+
+    return run
+
+
+def _finisher(leaves: Sequence[Any], tree: Tree) -> Callable[[Sequence[Array]], Any]:
+    """From a program's arrays to the result: numbers for 0-d arrays, constants in their places."""
+    nodes = [leaf for leaf in leaves if isinstance(leaf, Node)]
+    scalar = [not node.shape for node in nodes]
+    constants = [None if isinstance(leaf, Node) else leaf for leaf in leaves]
+
+    def results(arrays: Sequence[Array]) -> list[Any]:
+        return [array[()] if s else array for array, s in zip(arrays, scalar, strict=True)]
+
+    if len(nodes) == len(leaves):
+        if tree is LEAF:
+            return (lambda arrays: arrays[0][()]) if scalar[0] else (lambda arrays: arrays[0])
+        return lambda arrays: unflatten(tree, results(arrays))
+
+    def finish(arrays: Sequence[Array]) -> Any:
+        found = iter(results(arrays))
+        filled = [
+            next(found) if isinstance(leaf, Node) else c.copy() if isinstance(c, np.ndarray) else c
+            for leaf, c in zip(leaves, constants, strict=True)
+        ]
+        return unflatten(tree, filled)
+
+    return finish
+
+
+# What functions share ---------------------------------------------------------------------------------------------------
+
+
+class Programs:
+    """The entries that all transforms alike of one function share."""
+
+    __slots__ = ("entries", "lock", "retraces")
+
+    def __init__(self) -> None:
+        self.entries: dict[Key, Entry] = {}
+        self.lock = threading.RLock()
+        self.retraces = 0
+
+
+_shared: dict[tuple[int, ...], tuple[tuple[weakref.ref[Any], ...], dict[Any, Programs]]] = {}
+
+
+def _identity(function: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The objects that a function consists of, and what was done to them."""
+    if isinstance(function, Function):
+        objects, options = _identity(function._function)
+        return objects, (*options, function._options)
+    if isinstance(function, MethodType):
+        return (function.__func__, function.__self__), ()
+    return (function,), ()
+
+
+def _programs(function: Function) -> Programs:
+    """The programs of a function, which live as long as the user's function (and object) do."""
+    objects, options = _identity(function)
+    key = tuple(map(id, objects))
+    found = _shared.get(key)
+    if found is None:
+        try:
+            found = tuple(weakref.ref(o, lambda _: _shared.pop(key, None)) for o in objects), {}
+        except TypeError:  # an object without weak references: nothing can be shared
+            return Programs()
+        _shared[key] = found
+    return found[1].setdefault(options, Programs())
+
+
+# Functions --------------------------------------------------------------------------------------------------------------
+
+
+class Function:
+    """A function under a transform: traced once for each kind of arguments, then run as a compiled program.
+
+    Inside another trace it runs in place and becomes part of that trace.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        transform: Transform,
+        static_argnames: str | Sequence[str] = (),
+        engine: Engine = compile_graph,
+    ) -> None:
+        if not callable(function):
+            raise TypeError(f"expected a function at {user_line()}, got {function!r}")
+        update_wrapper(self, function, updated=())
+        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        if isinstance(function, Function):
+            names = tuple(dict.fromkeys((*names, *function._static_names)))
+        self._function = function
+        self._transform = transform
+        self._static_names = names
+        self._static_positions = static_positions(function, names)
+        self._engine = engine
+        self._options = (transform, names, engine)
+        self._programs = _programs(self)
+        self._entries = self._programs.entries
+
+    def __repr__(self) -> str:
+        return f"<jitgrad {type(self._transform).__name__.lower()} of {name_of(self._function)}>"
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None or not hasattr(self._function, "__get__"):
+            return self
+        return Function(self._function.__get__(instance, owner), self._transform, self._static_names, self._engine)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if active.trace is not None:
+            return self._inline(args, kwargs)
+        arrays: list[Array] = []
+        parts: list[Any] = []
+        for a in args:
+            kind = type(a)
+            if kind is np.ndarray:
+                parts.append((a.shape, a.strides, a.dtype))
+                arrays.append(a)
+            elif kind in WEAK:
+                parts.append(kind)
+                arrays.append(as_input_array(a))
+            else:
+                return self._call_any(args, kwargs)
+        if kwargs or self._static_names:
+            return self._call_any(args, kwargs)
+        key = tuple(parts)
+        entry = self._entries.get(key)
+        if entry is None or (entry.watch is not None and self._is_stale(entry)):
+            entry = self._entry(key, Arguments(args, {}, (), ()), len(args))
+        return entry.finish(entry.program(arrays))
+
+    def _call_any(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        arguments = self._arguments(args, kwargs)
+        key = arguments.key()
+        entry = self._entries.get(key)
+        if entry is None or (entry.watch is not None and self._is_stale(entry)):
+            entry = self._entry(key, arguments, len(args))
+        return entry.finish(entry.program([as_input_array(leaf) for leaf in arguments.leaves]))
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+        return Arguments(args, kwargs, self._static_positions, self._static_names)
+
+    def _inline(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        assert active.trace is not None
+        arguments = self._arguments(args, kwargs)
+        values = arguments.wrapped(active.trace, argument_names(self._function, len(args)))
+        args, kwargs = arguments.rebuilt(values)
+        return self._transform(self._function, args, kwargs)
+
+    def _is_stale(self, entry: Entry) -> bool:
+        assert entry.watch is not None
+        name = entry.watch.changed()
+        if name is None:
+            return False
+        self._programs.retraces += 1
+        if self._programs.retraces == MANY_RETRACES:
+            warnings.warn(
+                f"{name_of(self._function)} was traced {MANY_RETRACES} times again because {name}, which it reads "
+                "from outside, had changed. Pass it as an argument instead",
+                JitgradWarning,
+                stacklevel=3,
+            )
+        return True
+
+    def _entry(self, key: Key, arguments: Arguments, n: int) -> Entry:
+        with self._programs.lock:
+            entry = self._entries.get(key)
+            if entry is None or (entry.watch is not None and entry.watch.changed()):
+                entry = self._made(arguments, n)
+                while len(self._entries) >= MAX_PROGRAMS:
+                    del self._entries[next(iter(self._entries))]
+                self._entries[key] = entry
+            return entry
+
+    def _made(self, arguments: Arguments, n: int) -> Entry:
+        """Trace the function, and compile what it does."""
+        inputs = arguments.inputs(argument_names(self._function, n))
+
+        def run(values: list[Traced]) -> Any:
+            args, kwargs = arguments.rebuilt(values)
+            return self._transform(self._function, args, kwargs)
+
+        nodes, leaves, tree = trace(run, [i.aval for i in inputs], [i.scalar for i in inputs])
+        graph = simplify(Graph(nodes, tuple(leaf for leaf in leaves if isinstance(leaf, Node))))
+        program = compiled = self._engine(graph, [i.strides for i in inputs])
+        odd = [place for place, i in enumerate(inputs) if i.contiguous]
+        if odd:
+            program = _contiguous(compiled, odd)
+        watched = watch(self._function)
+        return Entry(graph, program, compiled, _finisher(leaves, tree), watched if watched else None)
+
+    def entry(self, *args: Any, **kwargs: Any) -> Entry:
+        """Return what runs when the function is called with such arguments."""
+        arguments = self._arguments(args, kwargs)
+        key = arguments.key()
+        if not kwargs and not self._static_names and all(type(a) is np.ndarray or type(a) in WEAK for a in args):
+            key = key[2:]
+        return self._entry(key, arguments, len(args))
+
+    def graph(self, *args: Any, **kwargs: Any) -> Graph:
+        """Return the graph, value and gradients together, that such arguments lead to, after rewriting."""
+        return self.entry(*args, **kwargs).graph
+
+    def compiled(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Return the compiled program that such arguments lead to."""
+        compiled = self.entry(*args, **kwargs).compiled
+        if not isinstance(compiled, Compiled):
+            raise TypeError(f"{self!r} at {user_line()} is interpreted, not compiled")
+        return compiled
+
+    def source(self, *args: Any, **kwargs: Any) -> str:
+        """Return the Python source of the kernels that such arguments lead to."""
+        return "\n\n".join(module_text(step.source) for step in self.compiled(*args, **kwargs).kernels)
+
+    def explain(self, *args: Any, **kwargs: Any) -> Report:
+        """Report on the kernels that such arguments lead to, and on the memory that they move."""
+        return explain(self.compiled(*args, **kwargs))
+
+
+# Public transforms ------------------------------------------------------------------------------------------------------
+
+
+def jit(function: Any = None, *, static_argnames: str | Sequence[str] = ()) -> Any:
+    """Compile a function of arrays.
+
+    The function is run once on traced values for each structure, shape and dtype of its arguments; then the compiled
+    program runs. Numbers and arrays are run-time values; arguments named in `static_argnames` are Python values that
+    may decide what the function does. What it computes with NumPy from other arrays is computed once, when tracing.
+
+    >>> import numpy as np
+    >>> @jit
+    ... def norm(x):
+    ...     return np.sqrt(np.sum(x * x))
+    >>> norm(np.array([3.0, 4.0]))
+    np.float64(5.0)
+    """
+    if function is None:
+        return partial(jit, static_argnames=static_argnames)
+    return Function(function, Call(), static_argnames)
+
+
+def value_and_grad(
+    function: Any = None,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: str | Sequence[str] = (),
+) -> Any:
+    """Turn a function with a floating-point result into one that returns (value, gradient), in one program.
+
+    The gradient has the structure, shapes and dtypes of the argument with number `argnums`, or is a tuple of several
+    for a tuple. With `has_aux` the function returns (value, aux), and the result is ((value, aux), gradient).
+    Raises TypeError for a result that is no floating-point number and for arguments that are not floating-point.
+
+    >>> import numpy as np
+    >>> value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
+    (np.float64(9.0), array([ 3., 12.]))
+    """
+    if function is None:
+        return partial(value_and_grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames)
+    return Function(function, Gradient(_argnums(argnums), has_aux, with_value=True), static_argnames)
+
+
+def grad(
+    function: Any = None,
+    argnums: int | Sequence[int] = 0,
+    has_aux: bool = False,
+    *,
+    static_argnames: str | Sequence[str] = (),
+) -> Any:
+    """Turn a function with a floating-point result into its gradient; see `value_and_grad`.
+
+    With `has_aux` the result is (gradient, aux).
+
+    >>> grad(grad(lambda x: x**3))(2.0)
+    np.float64(12.0)
+    """
+    if function is None:
+        return partial(grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames)
+    return Function(function, Gradient(_argnums(argnums), has_aux, with_value=False), static_argnames)
+
+
+def _argnums(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
+    numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
+    if not numbers or any(isinstance(i, bool) or not isinstance(i, (int, np.integer)) for i in numbers):
+        raise TypeError(f"argnums at {user_line()} must be an int or several, got {argnums!r}")
+    return tuple(map(int, numbers)) if isinstance(argnums, (tuple, list)) else int(numbers[0])
+
+
+def interpret(function: Callable[..., Any]) -> Function:
+    """Return the function's twin that runs its graph node by node on NumPy, without compiling.
+
+    >>> import numpy as np
+    >>> interpret(grad(lambda x: np.sum(x * x)))(np.array([1.0, 2.0]))
+    array([2., 4.])
+    """
+    if isinstance(function, Function):
+        return Function(function._function, function._transform, function._static_names, interpreter)
+    return Function(function, Call(), (), interpreter)
+
+
+# vjp ------------------------------------------------------------------------------------------------------------------
+
+
+class _Saved:
+    """An engine for pullbacks: a program that takes the arrays which its graph captured as arguments, too."""
+
+    def __init__(self, graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> None:
+        captures = [node for node in graph.nodes() if node.op is CAPTURE]
+        inputs = {node: input_node(node.aval) for node in captures}
+        outputs = rebuild(graph.outputs, lambda node, args: inputs[node] if node in inputs else with_args(node, args))
+        read = set(graph.nodes())
+        self.reads = [node in read for node in graph.inputs]
+        self.captured: list[Array] = [node.param("value").array for node in captures]
+        self._program = compile_graph(
+            Graph((*graph.inputs, *inputs.values()), outputs), [*strides, *(None for _ in captures)]
+        )
+
+    def saved(self, arrays: Sequence[Array]) -> tuple[list[Array], list[Array]]:
+        """Return arrays with copies of those that the program reads, and copies of the captured ones."""
+        own = [a.copy() if read else a for a, read in zip(arrays, self.reads, strict=False)]
+        return own, [np.array(a, order="C") for a in self.captured]
+
+    def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
+        return self._program(arrays)
+
+
+class Pull:
+    """The way back from cotangents of a function's outputs to those of its arguments, at fixed arguments."""
+
+    def __init__(self, backward: Function, args: tuple[Any, ...], outputs: Sequence[Any], tree: Tree) -> None:
+        self._backward = backward
+        self._outputs = [
+            np.broadcast_to(np.zeros((), out.dtype), out.shape) if isinstance(out, np.ndarray) else out
+            for out in outputs
+        ]
+        self._tree = tree
+        leaves, arg_tree = flatten(args)
+        plain = [np.asarray(a, order="C") if isinstance(a, np.ndarray) else a for a in leaves]
+        seeds = [np.zeros(np.shape(out), getattr(out, "dtype", float)) for out in outputs if is_float(out)]
+        self._entry = backward.entry(unflatten(arg_tree, plain), seeds)
+        saved = self._entry.compiled
+        assert isinstance(saved, _Saved)
+        arrays = [as_input_array(a) for a in plain]
+        self._arrays, self._captured = saved.saved(arrays)
+        self._args = unflatten(
+            arg_tree, [a if isinstance(old, np.ndarray) else old for old, a in zip(plain, self._arrays, strict=True)]
+        )
+
+    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
+        """Return one cotangent for each argument, None for what has no derivative."""
+        seeds = checked_cotangents(self._outputs, self._tree, cotangent)
+        if active.trace is not None:
+            result: tuple[Any, ...] = self._backward(self._args, seeds)
+            return result
+        arrays = [*self._arrays, *(np.asarray(s, order="C") for s in seeds), *self._captured]
+        found: tuple[Any, ...] = self._entry.finish(self._entry.program(arrays))
+        return found
+
+
+def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """Return a function's value at arguments, and the function from the value's cotangent to the arguments'.
+
+    The cotangent must be built like the value. The arguments are copied where the way back needs them, so they may be
+    overwritten meanwhile. With `has_aux` the function returns (value, aux), and the result is (value, pull, aux).
+
+    >>> import numpy as np
+    >>> out, pull = vjp(lambda x: x * x, np.array([1.0, 2.0]))
+    >>> pull(np.array([1.0, 10.0]))
+    (array([ 2., 40.]),)
+    """
+    if active.trace is not None:
+        return _inline_vjp(function, args, has_aux)
+    result = jit(function)(*args)
+    value, aux = result if has_aux else (result, None)
+    outputs, tree = flatten(value)
+    pull = Pull(Function(function, Backward(has_aux), engine=_Saved), args, outputs, tree)
+    return (value, pull, aux) if has_aux else (value, pull)
+
+
+def _inline_vjp(function: Callable[..., Any], args: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
+    assert active.trace is not None
+    arguments = Arguments(args, {}, (), ())
+    values = arguments.wrapped(active.trace, argument_names(function, len(args)))
+    pull = Pullback(function, arguments.rebuilt(values)[0], has_aux)
+    return (pull.value, pull, pull.aux) if has_aux else (pull.value, pull)

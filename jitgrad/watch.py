@@ -1,0 +1,165 @@
+"""Notice that a variable which a traced function read from outside has been given another value since.
+
+Watched are the closure variables and globals that the function's code names, the attributes that it reads of objects
+among them, and the same of functions of its module that it calls. The contents of arrays are not: those are read anew
+at each call anyway.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from jitgrad.pytree import flatten
+
+_MISSING = object()
+_NUMBERS = (bool, int, float, complex, str)
+_MAX_DEPTH = 3  # of attributes of attributes
+
+
+@dataclass(slots=True)
+class Watch:
+    """What a function read from outside, as it was when the function was traced."""
+
+    names: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
+    cells: list[tuple[CellType, str, Any]] = field(default_factory=list)
+    containers: list[tuple[Any, str, list[Any]]] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.cells or self.containers)
+
+    def changed(self) -> str | None:
+        """Return the name of a variable with another value than before; None if there is none."""
+        for namespace, name, value in self.names:
+            now = namespace.get(name, _MISSING)
+            if now is not value and not _same(now, value):
+                return name
+        for cell, name, value in self.cells:
+            now = _contents(cell)
+            if now is not value and not _same(now, value):
+                return name
+        for container, name, leaves in self.containers:
+            now = flatten(container)[0]
+            if len(now) != len(leaves) or not all(map(_same, now, leaves)):
+                return name
+        return None
+
+
+def _same(x: Any, y: Any) -> bool:
+    return x is y or (type(x) is type(y) and isinstance(x, _NUMBERS) and (x == y or x != x))
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _MISSING
+
+
+def watch(function: Callable[..., Any]) -> Watch:
+    """Return what to watch for a function that was just traced."""
+    found = Watch()
+    _Search(found).enter(function)
+    return found
+
+
+def _nested(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _nested(constant)
+
+
+def _reads(code: CodeType) -> tuple[set[str], set[str]]:
+    """The names of globals and of attributes that code reads."""
+    names: set[str] = set()
+    attributes: set[str] = set()
+    for part in _nested(code):
+        for instruction in dis.get_instructions(part):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                names.add(instruction.argval)
+            elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
+                attributes.add(instruction.argval)
+    return names, attributes
+
+
+def _is_library(module: str) -> bool:
+    root = module.split(".")[0]
+    return root in ("jitgrad", "numpy", "scipy") or root in sys.stdlib_module_names - {"__main__"}
+
+
+class _Search:
+    """Follows functions to what they read."""
+
+    def __init__(self, found: Watch) -> None:
+        self.found = found
+        self.seen: set[int] = set()
+
+    def _is_new(self, value: Any) -> bool:
+        new = id(value) not in self.seen
+        self.seen.add(id(value))
+        return new
+
+    def enter(self, function: Any) -> None:
+        """Watch what a function reads."""
+        while not isinstance(function, FunctionType):
+            if isinstance(function, partial):
+                function = function.func
+            elif isinstance(function, MethodType):
+                self._enter_object(function.__self__, function.__func__)
+                function = function.__func__
+            elif hasattr(function, "__wrapped__"):
+                function = function.__wrapped__
+            elif isinstance(call := getattr(type(function), "__call__", None), FunctionType):
+                self._enter_object(function, call)
+                function = call
+            else:
+                return
+        if not self._is_new(function):
+            return
+        names, attributes = _reads(function.__code__)
+        for name in names & function.__globals__.keys():
+            value = function.__globals__[name]
+            if self._enter_value(value, name, attributes, function):
+                self.found.names.append((function.__globals__, name, value))
+        for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+            value = _contents(cell)
+            if value is not _MISSING and self._enter_value(value, name, attributes, function):
+                self.found.cells.append((cell, name, value))
+
+    def _enter_object(self, instance: Any, function: FunctionType) -> None:
+        self._enter_attributes(instance, type(instance).__name__, _reads(function.__code__)[1], function, 0)
+
+    def _enter_value(
+        self, value: Any, name: str, attributes: set[str], function: FunctionType, depth: int = 0
+    ) -> bool:
+        """Look inside a value; return whether the variable that holds it is to be watched."""
+        if isinstance(value, (FunctionType, MethodType, partial)) or hasattr(value, "__wrapped__"):
+            inner = getattr(value, "__wrapped__", value)
+            if getattr(inner, "__module__", None) == function.__module__:
+                self.enter(value)
+            return False
+        if isinstance(value, (type, BuiltinFunctionType)) or (isinstance(value, ModuleType) and _is_library(value.__name__)):
+            return False
+        if isinstance(value, (dict, list, tuple)):
+            if value and self._is_new(value):
+                self.found.containers.append((value, name, flatten(value)[0]))
+        elif not _is_library(type(value).__module__) or isinstance(value, ModuleType):
+            self._enter_attributes(value, name, attributes, function, depth)
+        return not isinstance(value, ModuleType)
+
+    def _enter_attributes(
+        self, value: Any, name: str, attributes: set[str], function: FunctionType, depth: int
+    ) -> None:
+        held = getattr(value, "__dict__", None)
+        if not isinstance(held, dict) or depth >= _MAX_DEPTH or not self._is_new(value):
+            return
+        for attribute in attributes & held.keys():
+            path = f"{name}.{attribute}"
+            if self._enter_value(held[attribute], path, attributes, function, depth + 1):
+                self.found.names.append((held, attribute, held[attribute]))
