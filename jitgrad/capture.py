@@ -1,7 +1,8 @@
-"""Arrays that a traced function uses without being given them: nodes that refer to the array, not to its contents.
+"""Arrays that a traced function uses without being given them, as nodes that refer to the array itself.
 
-A captured array is read at each call, so later changes of its contents are seen. Where the function itself changes an
-array while it is traced (a scratch buffer), each use means the contents at that moment: those become copies.
+A captured array is read at each call, so later changes of its contents are seen. Where the function itself
+changes an array while it is traced (a scratch buffer), each use means the contents at that moment: those become
+copies.
 """
 
 from __future__ import annotations
@@ -81,4 +82,6 @@ class Captures:
         changed = {use.node: capture(use.copied()) for use in self._first.values() if not use.unchanged()}
         if not changed:
             return tuple(outputs)
-        return rebuild(outputs, lambda node, args: changed[node] if node in changed else with_args(node, args))
+        return rebuild(
+            outputs, lambda node, args: changed[node] if node in changed else with_args(node, args)
+        )

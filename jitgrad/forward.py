@@ -1,4 +1,4 @@
-"""Forward mode: outputs and the tangents of other nodes to the nodes that compute the tangents of the outputs."""
+"""Forward mode: outputs and the tangents of some nodes to nodes that compute the tangents of outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ndarray interface of values that are no ndarrays: operators, attributes, methods, NumPy's two protocols.
+"""The ndarray interface of values that are no ndarrays: operators, attributes, methods, NumPy's protocols.
 
 Everything is looked up in the op table under the NumPy function that means the same.
 """
@@ -75,7 +75,7 @@ _DIRECT: dict[Any, Callable[..., Any]] = {
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
-    np.result_type: lambda *given: np.result_type(*(getattr(g, "dtype", g) for g in given)),
+    np.result_type: lambda *given: np.result_type(*(g.dtype if isinstance(g, ArrayInterface) else g for g in given)),
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",
     np.copyto: _copyto,
@@ -111,7 +111,9 @@ class ArrayInterface(Operators):
         if method == "reduce" and ufunc in _REDUCTIONS:
             result = _reduce(ufunc, *inputs, **kwargs)
         elif kwargs:
-            raise TypeError(f"{name} at {user_line()}: the arguments {', '.join(kwargs)} are not supported on traced values")
+            raise TypeError(
+                f"{name} at {user_line()}: the arguments {', '.join(kwargs)} are not supported on traced values"
+            )
         elif method == "__call__":
             result = implementation(ufunc)(*inputs)
         elif method == "outer":
@@ -129,7 +131,9 @@ class ArrayInterface(Operators):
         if out is None:
             return found(*args, **kwargs)
         target = _writable(out, f"numpy.{function.__name__}")
-        return target._store(found(*args, **{k: v for k, v in kwargs.items() if k != "out"}), function.__name__)
+        return target._store(
+            found(*args, **{k: v for k, v in kwargs.items() if k != "out"}), function.__name__
+        )
 
     # What Python or NumPy would need a value for
 
@@ -152,7 +156,9 @@ class ArrayInterface(Operators):
         )
 
     def _no_number(self, kind: str, advice: str) -> NoReturn:
-        raise TraceError(f"{kind} at {user_line()} needs a value, but {self!r} has none while tracing. {advice}")
+        raise TraceError(
+            f"{kind} at {user_line()} needs a value, but {self!r} has none while tracing. {advice}"
+        )
 
     def __float__(self) -> NoReturn:
         self._no_number("float()", "Keep it an array; instead of math.exp and the like use numpy.exp")
@@ -178,7 +184,9 @@ class ArrayInterface(Operators):
         return repr(self)
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"traced values have no attribute {name!r} (at {user_line()})", name=name, obj=self)
+        raise AttributeError(
+            f"traced values have no attribute {name!r} (at {user_line()})", name=name, obj=self
+        )
 
     # Attributes
 
@@ -208,7 +216,9 @@ class ArrayInterface(Operators):
     @property
     def mT(self) -> Any:
         if self.ndim < 2:
-            raise ValueError(f"mT at {user_line()}: matrix transpose needs at least 2 axes, got shape {self.shape}")
+            raise ValueError(
+                f"mT at {user_line()}: matrix transpose needs at least 2 axes, got shape {self.shape}"
+            )
         return implementation(np.swapaxes)(self, -1, -2)
 
     @property
@@ -217,7 +227,9 @@ class ArrayInterface(Operators):
 
     @property
     def imag(self) -> Any:
-        return implementation(np.imag)(self) if self.dtype.kind == "c" else implementation(np.zeros_like)(self)
+        return (
+            implementation(np.imag)(self) if self.dtype.kind == "c" else implementation(np.zeros_like)(self)
+        )
 
     # Methods whose arguments differ from the function's
 
@@ -237,10 +249,14 @@ class ArrayInterface(Operators):
     def __setitem__(self, key: Any, value: Any) -> None:
         raise NotImplementedError
 
-    def astype(self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True) -> Any:
+    def astype(
+        self, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True
+    ) -> Any:
         dtype = np.dtype(dtype)
         if dtype.kind not in "biufc":
-            raise TypeError(f"astype at {user_line()}: values of dtype {dtype} cannot be traced; use a numeric dtype")
+            raise TypeError(
+                f"astype at {user_line()}: values of dtype {dtype} cannot be traced; use a numeric dtype"
+            )
         return OPS["cast"](self, dtype=dtype)
 
     def reshape(self, *shape: Any, order: str = "C", copy: bool | None = None) -> Any:
@@ -306,16 +322,17 @@ class ArrayInterface(Operators):
 
 
 _METHODS = (
-    "sum prod mean var std max min any all argmax argmin ptp cumsum cumprod ravel squeeze swapaxes repeat take dot "
-    "clip round trace diagonal argsort nonzero searchsorted compress choose"
+    "sum prod mean var std max min any all argmax argmin ptp cumsum cumprod ravel squeeze swapaxes repeat take "
+    "dot clip round trace diagonal argsort nonzero searchsorted compress choose"
 )
 
+
+def _method(function: Any) -> Callable[..., Any]:
+    return lambda self, *args, **kwargs: implementation(function)(self, *args, **kwargs)
+
+
 for _name in _METHODS.split():
-    setattr(
-        ArrayInterface,
-        _name,
-        lambda self, *args, function=getattr(np, _name), **kwargs: implementation(function)(self, *args, **kwargs),
-    )
+    setattr(ArrayInterface, _name, _method(getattr(np, _name)))
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
     setattr(

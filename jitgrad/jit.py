@@ -1,4 +1,4 @@
-"""Public transforms: a function that is traced once for each kind of arguments and then runs a compiled program."""
+"""Public transforms: a function is traced once for each kind of arguments, then runs a compiled program."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ from jitgrad.explain import Report, explain
 from jitgrad.ir import CAPTURE, Graph, Node, input_node, rebuild, with_args
 from jitgrad.ir import interpret as interpret_graph
 from jitgrad.location import user_line
-from jitgrad.pytree import LEAF, Tree, flatten, unflatten
+from jitgrad.pytree import Tree, constructor, flatten, unflatten
 from jitgrad.rewrite import simplify
 from jitgrad.runtime.execute import Compiled, compile_graph
-from jitgrad.signature import WEAK, Arguments, Array, Key, as_input_array, static_positions
+from jitgrad.signature import (
+    Arguments,
+    Array,
+    Key,
+    as_input_array,
+    key_of,
+    split,
+    static_key,
+    static_positions,
+)
 from jitgrad.targets.cpu import module_text
 from jitgrad.trace import trace
 from jitgrad.traced import Traced, active
@@ -30,7 +39,6 @@ from jitgrad.transforms import (
     Call,
     Gradient,
     Pullback,
-    argument_names,
     checked_cotangents,
     is_float,
     name_of,
@@ -44,7 +52,7 @@ Transform = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 MAX_PROGRAMS = 256  # of one function; the oldest goes first
 MANY_RETRACES = 20
 
-# Programs -----------------------------------------------------------------------------------------------------------
+# Programs ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +85,23 @@ def _contiguous(program: Program, places: Sequence[int]) -> Program:
 
 def _finisher(leaves: Sequence[Any], tree: Tree) -> Callable[[Sequence[Array]], Any]:
     """From a program's arrays to the result: numbers for 0-d arrays, constants in their places."""
-    nodes = [leaf for leaf in leaves if isinstance(leaf, Node)]
-    scalar = [not node.shape for node in nodes]
-    constants = [None if isinstance(leaf, Node) else leaf for leaf in leaves]
-
-    def results(arrays: Sequence[Array]) -> list[Any]:
-        return [array[()] if s else array for array, s in zip(arrays, scalar, strict=True)]
-
-    if len(nodes) == len(leaves):
-        if tree is LEAF:
-            return (lambda arrays: arrays[0][()]) if scalar[0] else (lambda arrays: arrays[0])
-        return lambda arrays: unflatten(tree, results(arrays))
-
-    def finish(arrays: Sequence[Array]) -> Any:
-        found = iter(results(arrays))
-        filled = [
-            next(found) if isinstance(leaf, Node) else c.copy() if isinstance(c, np.ndarray) else c
-            for leaf, c in zip(leaves, constants, strict=True)
-        ]
-        return unflatten(tree, filled)
-
+    scope: dict[str, Any] = {}
+    texts: list[str] = []
+    arrays = 0
+    for i, leaf in enumerate(leaves):
+        if isinstance(leaf, Node):
+            texts.append(f"arrays[{arrays}]" if leaf.shape else f"arrays[{arrays}][()]")
+            arrays += 1
+        else:
+            scope[f"constant{i}"] = leaf
+            texts.append(f"constant{i}.copy()" if isinstance(leaf, np.ndarray) else f"constant{i}")
+    finish: Callable[[Sequence[Array]], Any] = eval(
+        f"lambda arrays: {constructor(tree, texts, scope)}", scope
+    )
     return finish
 
 
-# What functions share ---------------------------------------------------------------------------------------------------
+# What functions share ---------------------------------------------------------------------------------------
 
 
 class Programs:
@@ -141,7 +142,19 @@ def _programs(function: Function) -> Programs:
     return found[1].setdefault(options, Programs())
 
 
-# Functions --------------------------------------------------------------------------------------------------------------
+def _key(args: tuple[Any, ...], arrays: list[Array]) -> Key:
+    """What distinguishes the programs for these arguments, whose arrays are appended to `arrays`."""
+    parts: list[Any] = []
+    for a in args:
+        if type(a) is np.ndarray:  # as key_of does; a call saved
+            parts.append((a.shape, a.strides, a.dtype))
+            arrays.append(a)
+        else:
+            parts.append(key_of(a, arrays))
+    return tuple(parts)
+
+
+# Functions --------------------------------------------------------------------------------------------------
 
 
 class Function:
@@ -178,38 +191,33 @@ class Function:
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None or not hasattr(self._function, "__get__"):
             return self
-        return Function(self._function.__get__(instance, owner), self._transform, self._static_names, self._engine)
+        return Function(
+            self._function.__get__(instance, owner), self._transform, self._static_names, self._engine
+        )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if active.trace is not None:
             return self._inline(args, kwargs)
         arrays: list[Array] = []
-        parts: list[Any] = []
-        for a in args:
-            kind = type(a)
-            if kind is np.ndarray:
-                parts.append((a.shape, a.strides, a.dtype))
-                arrays.append(a)
-            elif kind in WEAK:
-                parts.append(kind)
-                arrays.append(as_input_array(a))
-            else:
-                return self._call_any(args, kwargs)
-        if kwargs or self._static_names:
-            return self._call_any(args, kwargs)
-        key = tuple(parts)
-        entry = self._entries.get(key)
+        key = self._key(args, kwargs, arrays) if kwargs or self._static_names else _key(args, arrays)
+        try:
+            entry = self._entries.get(key)
+        except TypeError:
+            raise TypeError(
+                f"the arguments at {user_line()} hold keys or static fields without a hash"
+            ) from None
         if entry is None or (entry.watch is not None and self._is_stale(entry)):
-            entry = self._entry(key, Arguments(args, {}, (), ()), len(args))
+            entry = self._entry(key, args, kwargs)
         return entry.finish(entry.program(arrays))
 
-    def _call_any(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        arguments = self._arguments(args, kwargs)
-        key = arguments.key()
-        entry = self._entries.get(key)
-        if entry is None or (entry.watch is not None and self._is_stale(entry)):
-            entry = self._entry(key, arguments, len(args))
-        return entry.finish(entry.program([as_input_array(leaf) for leaf in arguments.leaves]))
+    def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], arrays: list[Array]) -> Key:
+        args, kwargs, static = split(args, kwargs, self._static_positions, self._static_names)
+        positional = _key(args, arrays)
+        return (
+            positional,
+            *[(name, key_of(value, arrays)) for name, value in kwargs.items()],
+            static_key(static),
+        )
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         return Arguments(args, kwargs, self._static_positions, self._static_names)
@@ -217,8 +225,7 @@ class Function:
     def _inline(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         assert active.trace is not None
         arguments = self._arguments(args, kwargs)
-        values = arguments.wrapped(active.trace, argument_names(self._function, len(args)))
-        args, kwargs = arguments.rebuilt(values)
+        args, kwargs = arguments.rebuilt(arguments.wrapped(active.trace, self._function))
         return self._transform(self._function, args, kwargs)
 
     def _is_stale(self, entry: Entry) -> bool:
@@ -236,19 +243,19 @@ class Function:
             )
         return True
 
-    def _entry(self, key: Key, arguments: Arguments, n: int) -> Entry:
+    def _entry(self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
         with self._programs.lock:
             entry = self._entries.get(key)
             if entry is None or (entry.watch is not None and entry.watch.changed()):
-                entry = self._made(arguments, n)
+                entry = self._made(self._arguments(args, kwargs))
                 while len(self._entries) >= MAX_PROGRAMS:
                     del self._entries[next(iter(self._entries))]
                 self._entries[key] = entry
             return entry
 
-    def _made(self, arguments: Arguments, n: int) -> Entry:
+    def _made(self, arguments: Arguments) -> Entry:
         """Trace the function, and compile what it does."""
-        inputs = arguments.inputs(argument_names(self._function, n))
+        inputs = arguments.inputs(self._function)
 
         def run(values: list[Traced]) -> Any:
             args, kwargs = arguments.rebuilt(values)
@@ -265,11 +272,9 @@ class Function:
 
     def entry(self, *args: Any, **kwargs: Any) -> Entry:
         """Return what runs when the function is called with such arguments."""
-        arguments = self._arguments(args, kwargs)
-        key = arguments.key()
-        if not kwargs and not self._static_names and all(type(a) is np.ndarray or type(a) in WEAK for a in args):
-            key = key[2:]
-        return self._entry(key, arguments, len(args))
+        return self._entry(
+            self._key(args, kwargs, []) if kwargs or self._static_names else _key(args, []), args, kwargs
+        )
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """Return the graph, value and gradients together, that such arguments lead to, after rewriting."""
@@ -291,7 +296,7 @@ class Function:
         return explain(self.compiled(*args, **kwargs))
 
 
-# Public transforms ------------------------------------------------------------------------------------------------------
+# Public transforms ------------------------------------------------------------------------------------------
 
 
 def jit(function: Any = None, *, static_argnames: str | Sequence[str] = ()) -> Any:
@@ -373,7 +378,7 @@ def interpret(function: Callable[..., Any]) -> Function:
     return Function(function, Call(), (), interpreter)
 
 
-# vjp ------------------------------------------------------------------------------------------------------------------
+# vjp --------------------------------------------------------------------------------------------------------
 
 
 class _Saved:
@@ -382,7 +387,9 @@ class _Saved:
     def __init__(self, graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> None:
         captures = [node for node in graph.nodes() if node.op is CAPTURE]
         inputs = {node: input_node(node.aval) for node in captures}
-        outputs = rebuild(graph.outputs, lambda node, args: inputs[node] if node in inputs else with_args(node, args))
+        outputs = rebuild(
+            graph.outputs, lambda node, args: inputs[node] if node in inputs else with_args(node, args)
+        )
         read = set(graph.nodes())
         self.reads = [node in read for node in graph.inputs]
         self.captured: list[Array] = [node.param("value").array for node in captures]
@@ -418,7 +425,8 @@ class Pull:
         arrays = [as_input_array(a) for a in plain]
         self._arrays, self._captured = saved.saved(arrays)
         self._args = unflatten(
-            arg_tree, [a if isinstance(old, np.ndarray) else old for old, a in zip(plain, self._arrays, strict=True)]
+            arg_tree,
+            [a if isinstance(old, np.ndarray) else old for old, a in zip(plain, self._arrays, strict=True)],
         )
 
     def __call__(self, cotangent: Any) -> tuple[Any, ...]:
@@ -454,7 +462,6 @@ def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> tupl
 
 def _inline_vjp(function: Callable[..., Any], args: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
     assert active.trace is not None
-    arguments = Arguments(args, {}, (), ())
-    values = arguments.wrapped(active.trace, argument_names(function, len(args)))
-    pull = Pullback(function, arguments.rebuilt(values)[0], has_aux)
+    arguments = Arguments(args, {})
+    pull = Pullback(function, arguments.rebuilt(arguments.wrapped(active.trace, function))[0], has_aux)
     return (pull.value, pull, pull.aux) if has_aux else (pull.value, pull)

@@ -1,7 +1,7 @@
 """NumPy's namespace for arrays and traced values: every function of the op table under its NumPy name.
 
-Functions of plain arrays compute at once, with the same ops that compiled functions use. Functions that make arrays
-(zeros, arange, eye ...) give, inside a traced function, a traced value, which can be assigned to.
+Functions of plain arrays compute at once, with the same ops that compiled functions use. Functions that make
+arrays (zeros, arange, eye ...) give, inside a traced function, a traced value, which can be assigned to.
 
     >>> import numpy as np
     >>> import jitgrad.numpy as jnp
@@ -39,9 +39,9 @@ _MORE = (
 
 # NumPy's own: constants, dtypes, and what looks at shapes and dtypes alone
 _PLAIN = (
-    "pi e inf nan newaxis euler_gamma ndarray dtype finfo iinfo errstate bool_ int8 int16 int32 int64 uint8 uint16 uint32 "
-    "uint64 float16 float32 float64 integer floating number shape ndim size result_type promote_types broadcast_shapes "
-    "can_cast issubdtype ix_"
+    "pi e inf nan newaxis euler_gamma ndarray dtype finfo iinfo errstate bool_ int8 int16 int32 int64 "
+    "uint8 uint16 uint32 uint64 float16 float32 float64 integer floating number shape ndim size "
+    "result_type promote_types broadcast_shapes can_cast issubdtype ix_"
 ).split()
 
 

@@ -14,7 +14,7 @@ from typing import Any
 LEAF = None
 Tree = tuple[Any, Any, tuple[Any, ...]] | None  # LEAF, or (build, meta, children)
 
-# build -------------------------------------------------------------------------------------------------------------
+# build ------------------------------------------------------------------------------------------------------
 
 
 def _build_none(meta: None, values: list[Any]) -> None:
@@ -38,7 +38,9 @@ def _build_dict(meta: tuple[Any, tuple[Any, ...]], values: list[Any]) -> Any:
     return kind(zip(keys, values, strict=True))
 
 
-def _build_dataclass(meta: tuple[Any, tuple[str, ...], tuple[tuple[str, Any], ...]], values: list[Any]) -> Any:
+def _build_dataclass(
+    meta: tuple[Any, tuple[str, ...], tuple[tuple[str, Any], ...]], values: list[Any]
+) -> Any:
     """Fields are set as they are: __init__ and __post_init__ may convert or check, which a gradient need not pass."""
     kind, names, static = meta
     made = object.__new__(kind)
@@ -47,7 +49,7 @@ def _build_dataclass(meta: tuple[Any, tuple[str, ...], tuple[tuple[str, Any], ..
     return made
 
 
-# take apart --------------------------------------------------------------------------------------------------------
+# take apart -------------------------------------------------------------------------------------------------
 
 Parts = tuple[Callable[..., Any], Any, Sequence[Any]]  # build, meta, the values to build from
 
@@ -169,7 +171,9 @@ def _follow(tree: Tree, value: Any, place: str, leaves: list[Any]) -> None:
         return
     build, meta, children = parts_of(value) or (None, None, ())
     if (build, meta, len(children)) != (tree[0], tree[1], len(tree[2])):
-        raise ValueError(f"expected {describe(tree)}{' at ' + place if place else ''}, got {type(value).__name__}")
+        raise ValueError(
+            f"expected {describe(tree)}{' at ' + place if place else ''}, got {type(value).__name__}"
+        )
     for step, child, part in zip(_steps(tree), tree[2], children, strict=True):
         _follow(child, part, place + step, leaves)
 

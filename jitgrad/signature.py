@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jitgrad.ir import Aval
 from jitgrad.location import user_line
-from jitgrad.pytree import flatten, paths, unflatten
+from jitgrad.pytree import flatten, parts_of, paths, unflatten
 from jitgrad.traced import Trace, Traced
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +45,7 @@ def key_of(value: Any, arrays: list[Any]) -> Any:
     if parts is not None:
         build, meta, children = parts
         return build, meta, *[key_of(child, arrays) for child in children]
-    arrays.append(value if kind is Traced else np.asarray(value))
+    arrays.append(np.asarray(value) if is_input(value) else value)
     return (kind, value.shape, value.strides, value.dtype) if isinstance(value, np.ndarray) else kind
 
 
@@ -61,24 +62,33 @@ def as_input_array(leaf: Any) -> Array:
         try:
             return np.array(leaf, np.int64)
         except OverflowError:
-            raise OverflowError(f"the integer {leaf} at {user_line()} does not fit 64 bits. Pass a float") from None
+            raise OverflowError(
+                f"the integer {leaf} at {user_line()} does not fit 64 bits. Pass a float"
+            ) from None
     return np.asarray(leaf)
 
 
-def described(leaf: Any, place: str) -> Input:
-    """Return what a program must know of a leaf.
+def described(leaf: Any, place: Callable[[], str]) -> Input:
+    """Return what a program must know of a leaf; `place` says where it stands.
 
     Raises TypeError for what is no array of a supported dtype.
     """
-    where = f"{place} at {user_line()}"
+    if isinstance(leaf, Traced):
+        return Input(leaf.node.aval, leaf._scalar, None)
     if not is_input(leaf):
-        raise TypeError(f"{where} is of type {type(leaf).__name__}, not an array or a number. " + _remedy(leaf))
+        raise TypeError(
+            f"{place()} at {user_line()} is of type {type(leaf).__name__}, not an array or a number. "
+            + _remedy(leaf)
+        )
     if type(leaf) in WEAK:
         return Input(Aval((), WEAK[type(leaf)], weak=True), True, None)
     array = np.asarray(leaf)
     dtype = array.dtype.newbyteorder("=")
     if dtype not in SUPPORTED:
-        raise TypeError(f"{where} has dtype {array.dtype}, which cannot be compiled. Convert it to a numeric dtype of 64 bits or less")
+        raise TypeError(
+            f"{place()} at {user_line()} has dtype {array.dtype}, which cannot be compiled. "
+            "Convert it to a numeric dtype of at most 64 bits"
+        )
     odd = dtype != array.dtype or any(s % array.itemsize for s in array.strides)
     strides = None if odd or array.flags.c_contiguous else array.strides
     return Input(Aval(array.shape, dtype), not isinstance(leaf, np.ndarray), strides, odd)
@@ -107,39 +117,47 @@ def static_positions(function: Callable[..., Any], names: Collection[str]) -> fr
     return frozenset(i for i, name in enumerate(parameters) if name in names)
 
 
+def split(
+    args: tuple[Any, ...], kwargs: dict[str, Any], positions: Collection[int], names: Collection[str]
+) -> tuple[tuple[Any, ...], dict[str, Any], list[tuple[int | str, Any]]]:
+    """Return the arguments without static ones (None in their places), keywords in order, and the static ones."""
+    traced = tuple([None if i in positions else a for i, a in enumerate(args)]) if positions else args
+    static: list[tuple[int | str, Any]] = [(i, args[i]) for i in sorted(positions) if i < len(args)]
+    static += [(k, kwargs[k]) for k in sorted(kwargs) if k in names]
+    return traced, {k: kwargs[k] for k in sorted(kwargs) if k not in names}, static
+
+
+def static_key(static: list[tuple[int | str, Any]]) -> Key:
+    """Return what distinguishes static arguments: 1, 1.0 and True are equal but not the same."""
+    for place, value in static:
+        try:
+            hash(value)
+        except TypeError:
+            raise TypeError(
+                f"static argument {place!r} at {user_line()} must be hashable, got {type(value).__name__}"
+            ) from None
+    return tuple([(place, type(value), value) for place, value in static])
+
+
 class Arguments:
     """The arguments of one call, taken apart into leaves and static values."""
 
     __slots__ = ("_static", "leaves", "tree")
 
     def __init__(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], positions: Collection[int], names: Collection[str]
+        self,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        positions: Collection[int] = (),
+        names: Collection[str] = (),
     ) -> None:
-        traced = tuple([None if i in positions else a for i, a in enumerate(args)]) if positions else args
-        self._static: list[tuple[int | str, Any]] = [(i, args[i]) for i in sorted(positions) if i < len(args)]
-        self._static += [(k, kwargs[k]) for k in sorted(kwargs) if k in names]
-        self.leaves, self.tree = flatten((traced, {k: kwargs[k] for k in sorted(kwargs) if k not in names}))
+        args, kwargs, self._static = split(args, kwargs, positions, names)
+        self.leaves, self.tree = flatten((args, kwargs))
         for place, value in self._static:
             if isinstance(value, Traced):
-                raise TypeError(f"static argument {place!r} at {user_line()} must be known when tracing, got {value!r}")
-
-    def key(self) -> Key:
-        """Return what distinguishes the programs of a function."""
-        statics = tuple((place, type(value), value) for place, value in self._static)
-        key = statics, *[]
-        try:
-            hash(key)
-        except TypeError:
-            raise TypeError(self._unhashable()) from None
-        return key
-
-    def _unhashable(self) -> str:
-        for place, value in self._static:
-            try:
-                hash(value)
-            except TypeError:
-                return f"static argument {place!r} at {user_line()} must be hashable, got {type(value).__name__}"
-        return f"the arguments at {user_line()} hold static fields that cannot be hashed"
+                raise TypeError(
+                    f"static argument {place!r} at {user_line()} must be known when tracing, got {value!r}"
+                )
 
     def rebuilt(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with other leaves."""
@@ -152,26 +170,34 @@ class Arguments:
                 kwargs[place] = value
         return tuple(args), kwargs
 
-    def inputs(self, names: Sequence[str]) -> list[Input]:
-        """Return what a program must know of each leaf; `names` say how to call the positional arguments."""
-        places = (_place(path, names) for path in paths(self.tree))
-        return [described(leaf, place) for leaf, place in zip(self.leaves, places, strict=True)]
+    def inputs(self, function: Callable[..., Any]) -> list[Input]:
+        """Return what a program must know of each leaf."""
+        return [described(leaf, partial(self._place, i, function)) for i, leaf in enumerate(self.leaves)]
 
-    def wrapped(self, trace: Trace, names: Sequence[str]) -> list[Traced]:
+    def _place(self, i: int, function: Callable[..., Any]) -> str:
+        """A leaf's place in the user's words: "argument 2 (params)['w']" for [0][2]['w'] in (args, kwargs)."""
+        which, _, rest = paths(self.tree)[i][1:].partition("]")
+        name, _, rest = rest[1:].partition("]")
+        return (argument_name(function, int(name)) if which == "0" else f"argument {name}") + rest
+
+    def wrapped(self, trace: Trace, function: Callable[..., Any]) -> list[Traced]:
         """Return each leaf as a traced value of its own, inside a trace."""
         where = user_line()
         values = []
-        for leaf, path in zip(self.leaves, paths(self.tree), strict=True):
+        for i, leaf in enumerate(self.leaves):
             if isinstance(leaf, Traced):
                 values.append(Traced(leaf.node, trace, where, scalar=leaf._scalar))
             else:
-                scalar = described(leaf, _place(path, names)).scalar
+                scalar = described(leaf, partial(self._place, i, function)).scalar
                 values.append(Traced(trace.node(leaf, where), trace, where, scalar=scalar))
         return values
 
 
-def _place(path: str, names: Sequence[str]) -> str:
-    """A leaf's path in (args, kwargs) in the user's words: "[0][2]['w']" is "argument 2 (params)['w']"."""
-    which, _, rest = path[1:].partition("]")
-    number, _, rest = rest[1:].partition("]")
-    return (names[int(number)] if which == "0" else f"argument {number}") + rest
+def argument_name(function: Callable[..., Any], i: int) -> str:
+    """Return how to call a positional argument in messages: "argument 1 (w)"."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return f"argument {i} ({named[i]})" if i < len(named) else f"argument {i}"

@@ -20,7 +20,8 @@ def trace(
 ) -> tuple[tuple[Node, ...], list[Any], Tree]:
     """Return the input nodes, the leaves of the result (nodes, and what is not traced) and the result's tree.
 
-    `scalars` says which inputs are immutable numbers. Errors that this library raises inside name the user's line.
+    `scalars` says which inputs are immutable numbers. Errors that this library raises inside name the user's
+    line.
     """
     where = user_line()
     inputs = tuple(input_node(aval) for aval in avals)
@@ -76,7 +77,7 @@ def _line_that_called_us(traceback: TracebackType | None) -> str | None:
 def _with_line(error: Exception, where: str) -> Exception:
     message = str(error)
     name = re.match(r"[\w.]+(?=: )", message)
-    message = f"{name[0]} at {where}{message[name.end():]}" if name else f"at {where}: {message}"
+    message = f"{name[0]} at {where}{message[name.end() :]}" if name else f"at {where}: {message}"
     try:
         return type(error)(message)
     except TypeError:  # NumPy has error types that take other arguments

@@ -1,7 +1,7 @@
 """The value that a function sees while it is traced: a box around a node, with the interface of an ndarray.
 
-Assignment in place replaces the node. A view (a slice, a transpose, a reshape) knows how to read its node from that
-of its base, and how to write it back, so both follow each other's changes as NumPy's arrays do.
+Assignment in place replaces the node. A view (a slice, a transpose, a reshape) knows how to read its node from
+that of its base, and how to write it back, so both follow each other's changes as NumPy's arrays do.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Trace:
         if isinstance(value, Traced):
             return value.node
         if isinstance(value, np.ma.MaskedArray):
-            raise TypeError(f"masked array at {where}: its mask would be lost. Use .filled(value) and numpy.where")
+            raise TypeError(
+                f"masked array at {where}: its mask would be lost. Use .filled(value) and numpy.where"
+            )
         if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
             return self.captures.node(np.asarray(value), where)
         return as_node(value)
@@ -62,15 +64,15 @@ class _Active(threading.local):
 active = _Active()  # the trace under way in this thread
 
 
-# Views --------------------------------------------------------------------------------------------------------------
+# Views ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
 class View:
     """Where a traced value lies in another one, its base.
 
-    `write` turns the base's node and the view's new node into the base's new node; `layout` applies the view to an
-    array of the base's strides; places are equal for views of the same elements of the base.
+    `write` turns the base's node and the view's new node into the base's new node; `layout` applies the view to
+    an array of the base's strides; places are equal for views of the same elements of the base.
     """
 
     base: Traced
@@ -110,16 +112,18 @@ def _view_by_op(base: Traced, op: Op, params: dict[str, Any]) -> View | None:
         except ValueError:
             return None
     place = op, tuple(sorted(params.items()))
-    return _view(base, partial(op, **params), partial(_WRITE_BACK[op], **params), partial(op.numpy, **params), place)
+    return _view(
+        base, partial(op, **params), partial(_WRITE_BACK[op], **params), partial(op.numpy, **params), place
+    )
 
 
 # The NumPy functions whose result may be a view of an argument.
 _ALIASING = {
     getattr(np, name)
     for name in (
-        "array_split asarray atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diagonal dsplit expand_dims "
-        "flip fliplr flipud hsplit matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 split "
-        "squeeze swapaxes transpose unstack vsplit"
+        "array_split atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diagonal dsplit expand_dims "
+        "flip fliplr flipud hsplit matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 "
+        "split squeeze swapaxes transpose unstack vsplit"
     ).split()
     if hasattr(np, name)
 }
@@ -133,7 +137,7 @@ def _is_traced_position(i: Any) -> bool:
     return isinstance(i, Traced) and not i.shape and i.dtype.kind in "iu"
 
 
-# The value ----------------------------------------------------------------------------------------------------------
+# The value --------------------------------------------------------------------------------------------------
 
 
 class Traced(ArrayInterface):

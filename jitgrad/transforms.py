@@ -1,4 +1,4 @@
-"""Derivatives of functions of traced values, in the trace under way: what every public transform does when it runs.
+"""Derivatives of functions of traced values, in the trace under way: what public transforms do when they run.
 
 A transform is called with a function, its positional and its keyword arguments, whose numbers are all traced.
 """
@@ -20,6 +20,7 @@ from jitgrad.location import user_line
 from jitgrad.ops.structure import alias
 from jitgrad.ops.table import is_differentiable
 from jitgrad.pytree import Tree, describe, flatten, flatten_like, paths, unflatten
+from jitgrad.signature import argument_name
 from jitgrad.traced import Trace, Traced, active
 
 Function = Callable[..., Any]
@@ -32,16 +33,6 @@ _serial = itertools.count()
 def name_of(function: Function) -> str:
     """Return what to call a function in a message."""
     return getattr(function, "__name__", None) or type(function).__name__
-
-
-def argument_names(function: Function, n: int) -> list[str]:
-    """Return how to call the first n positional arguments in messages: "argument 1 (w)"."""
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    named = [f" ({p.name})" for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return [f"argument {i}{named[i] if i < len(named) else ''}" for i in range(n)]
 
 
 def _trace() -> Trace:
@@ -61,18 +52,12 @@ def _constant(value: Traced) -> Traced:
     return Traced(value.node, _trace(), user_line(), scalar=value._scalar)
 
 
-def boxed(value: Any) -> Any:
-    """Any argument with its traced leaves in boxes of their own."""
-    leaves, tree = flatten(value)
-    return unflatten(tree, [_constant(leaf) if isinstance(leaf, Traced) else leaf for leaf in leaves])
-
-
 def _results(nodes: Sequence[Node]) -> list[Traced]:
     trace, where = _trace(), user_line()
     return [Traced(node, trace, where) for node in nodes]
 
 
-# jit ----------------------------------------------------------------------------------------------------------------
+# jit --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +68,7 @@ class Call:
         return function(*args, **kwargs)
 
 
-# grad, value_and_grad -----------------------------------------------------------------------------------------------
+# grad, value_and_grad ---------------------------------------------------------------------------------------
 
 
 def _positions(function: Function, argnums: int | tuple[int, ...], n: int) -> list[int]:
@@ -101,9 +86,13 @@ def _positions(function: Function, argnums: int | tuple[int, ...], n: int) -> li
     return positions
 
 
-def _positional(function: Function, argnums: int | tuple[int, ...], args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
+def _positional(
+    function: Function, argnums: int | tuple[int, ...], args: Args, kwargs: Kwargs
+) -> tuple[Args, Kwargs]:
     """The arguments with those keywords made positional that come next in the function's signature."""
-    if not kwargs or all(-len(args) <= i < len(args) for i in (argnums if isinstance(argnums, tuple) else (argnums,))):
+    if not kwargs or all(
+        -len(args) <= i < len(args) for i in (argnums if isinstance(argnums, tuple) else (argnums,))
+    ):
         return args, kwargs
     rest = dict(kwargs)
     for parameter in list(inspect.signature(function).parameters.values())[len(args) :]:
@@ -113,13 +102,15 @@ def _positional(function: Function, argnums: int | tuple[int, ...], args: Args, 
     return args, rest
 
 
-def _variables(name: str, value: Any) -> tuple[list[Traced], Any]:
+def _variables(function: Function, i: int, value: Any) -> tuple[list[Traced], Any]:
     """The leaves of an argument as variables, and the argument made of them."""
     leaves, tree = flatten(value)
     for leaf, path in zip(leaves, paths(tree), strict=True):
         if not isinstance(leaf, Traced):
+            name = argument_name(function, i)
             raise NotDifferentiable(f"{name}{path} at {user_line()} is not an array or a number: {leaf!r}")
         if not is_differentiable(leaf.dtype):
+            name = argument_name(function, i)
             raise NotDifferentiable(
                 f"{name}{path} at {user_line()} has dtype {leaf.dtype}: only floating-point numbers have derivatives. "
                 "Convert it (x.astype(float), 1.0 for 1), or choose others with argnums"
@@ -139,7 +130,8 @@ def _scalar_output(function: Function, value: Any) -> Traced:
     if value.shape or not is_differentiable(value.dtype):
         raise TypeError(
             f"the gradient of {name_of(function)} at {user_line()} needs one floating-point number as output, "
-            f"got {value.node.aval}. " + ("Sum it, or use jitgrad.vjp" if value.shape else "Convert it to float")
+            f"got {value.node.aval}. "
+            + ("Sum it, or use jitgrad.vjp" if value.shape else "Convert it to float")
         )
     return value
 
@@ -155,12 +147,11 @@ class Gradient:
     def __call__(self, function: Function, args: Args, kwargs: Kwargs) -> Any:
         args, kwargs = _positional(function, self.argnums, args, kwargs)
         positions = _positions(function, self.argnums, len(args))
-        names = argument_names(function, len(args))
         variables: list[Traced] = []
         given = list(args)
         trees: list[tuple[Tree, int]] = []
         for i in positions:
-            own, given[i] = _variables(names[i], args[i])
+            own, given[i] = _variables(function, i, args[i])
             variables += own
             trees.append((flatten(args[i])[1], len(own)))
         nodes = [v.node for v in variables]
@@ -183,7 +174,7 @@ def _split_aux(function: Function, output: Any) -> tuple[Any, Any]:
     return output
 
 
-# vjp ----------------------------------------------------------------------------------------------------------------
+# vjp --------------------------------------------------------------------------------------------------------
 
 
 def is_float(leaf: Any) -> bool:
@@ -195,7 +186,7 @@ def is_float(leaf: Any) -> bool:
 def checked_cotangents(outputs: Sequence[Any], tree: Tree, cotangent: Any) -> list[Any]:
     """Return one cotangent for each floating-point output.
 
-    Raises ValueError or TypeError where the cotangent's structure, a shape or a dtype differs from the output's.
+    Raises ValueError or TypeError where the cotangent's structure, shapes or dtypes differ from the output's.
     """
     try:
         parts = flatten_like(tree, cotangent)
@@ -213,7 +204,9 @@ def checked_cotangents(outputs: Sequence[Any], tree: Tree, cotangent: Any) -> li
         if part.shape != np.shape(out):
             raise ValueError(f"{place} must have the output's shape {np.shape(out)}, got {part.shape}")
         if part.dtype != getattr(out, "dtype", np.float64):
-            raise TypeError(f"{place} must have the output's dtype {getattr(out, 'dtype', float)}, got {part.dtype}")
+            raise TypeError(
+                f"{place} must have the output's dtype {getattr(out, 'dtype', float)}, got {part.dtype}"
+            )
         found.append(part)
     return found
 

@@ -1,8 +1,8 @@
 """Notice that a variable which a traced function read from outside has been given another value since.
 
-Watched are the closure variables and globals that the function's code names, the attributes that it reads of objects
-among them, and the same of functions of its module that it calls. The contents of arrays are not: those are read anew
-at each call anyway.
+Watched are the closure variables and globals that the function's code names, the attributes that it reads of
+objects among them, and the same of functions of its module that it calls. The contents of arrays are not: those
+are read anew at each call anyway.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class _Search:
                 function = function.__func__
             elif hasattr(function, "__wrapped__"):
                 function = function.__wrapped__
-            elif isinstance(call := getattr(type(function), "__call__", None), FunctionType):
+            elif isinstance(call := vars(type(function)).get("__call__"), FunctionType):
                 self._enter_object(function, call)
                 function = call
             else:
@@ -144,7 +144,9 @@ class _Search:
             if getattr(inner, "__module__", None) == function.__module__:
                 self.enter(value)
             return False
-        if isinstance(value, (type, BuiltinFunctionType)) or (isinstance(value, ModuleType) and _is_library(value.__name__)):
+        if isinstance(value, (type, BuiltinFunctionType)) or (
+            isinstance(value, ModuleType) and _is_library(value.__name__)
+        ):
             return False
         if isinstance(value, (dict, list, tuple)):
             if value and self._is_new(value):

@@ -1,4 +1,4 @@
-"""The op table as test cases: each sample call of each op as a graph of values, and of values and gradients."""
+"""The op table as test cases: each sample call of each op as a graph of values and gradients."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def gradient_graph(case: Case) -> tuple[Graph, list[np.ndarray[Any, Any]]]:
 
 
 def op_graphs(*dtypes: str) -> Iterator[tuple[str, Graph, list[np.ndarray[Any, Any]]]]:
-    """(name, graph, arrays) for every sample: value and gradients where there are any, else the value alone."""
+    """(name, graph, arrays) for every sample: values, and gradients where there are any."""
     for case in cases(*dtypes):
         if is_differentiable(case):
             yield case.name, *gradient_graph(case)

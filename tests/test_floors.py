@@ -54,7 +54,19 @@ FLOORS = {
 }
 
 # Heavy libraries that a function may import when it runs, so that `import jitgrad` stays quick.
-HEAVY = {"numba", "scipy", "sklearn", "matplotlib", "rich", "jax", "torch", "autograd", "cupy", "cuda"}
+HEAVY = {
+    "numba",
+    "scipy",
+    "sklearn",
+    "matplotlib",
+    "rich",
+    "jax",
+    "torch",
+    "autograd",
+    "cupy",
+    "cuda",
+    "threadpoolctl",
+}
 
 FILE_LINES, FUNCTION_LINES = 500, 60
 

@@ -1,4 +1,4 @@
-"""Every op of the table, on every sample of its declaration: values, dtypes, derivatives of first and second order."""
+"""Every op of the table on every sample of its declaration: values, dtypes, derivatives to second order."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _differences(graph: Graph, arrays: Arrays, moves: dict[Node, Any]) -> list[n
 
 
 def _check_derivatives(graph: Graph, wrt: list[Node], arrays: Arrays, label: str) -> tuple[Graph, list[Any]]:
-    """Compare reverse mode, forward mode and differences; return the graph of the cotangents and its arrays."""
+    """Compare reverse mode, forward mode and differences; return the cotangents as a graph and its arrays."""
     outputs = float_outputs(graph)
     seeds, moves = [input_node(o.aval) for o in outputs], [input_node(w.aval) for w in wrt]
     weights, direction = op_cases.drawn_like(outputs, label), op_cases.drawn_like(wrt, label + " direction")

@@ -48,18 +48,17 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
 
 
 def draw_losses(axis: Any, curves: Sequence[Curve]) -> None:
-    """Draw how far one model's loss is above the best one found, over the time spent in evaluations."""
-    best = min(curve.losses[-1] for curve in curves)
+    """Draw how far one model's losses are above their final values, over the time spent in evaluations."""
     for curve, colour in zip(curves, COLOURS, strict=False):
-        above = curve.losses > best
-        milliseconds, excess = 1e3 * curve.seconds[above], (curve.losses - best)[above]
+        above = curve.losses > curve.losses[-1]
+        milliseconds, excess = 1e3 * curve.seconds[above], curve.losses[above] - curve.losses[-1]
         axis.plot(milliseconds, excess, color=colour, linewidth=2, label=curve.way)
         axis.plot(milliseconds[-1:], excess[-1:], "o", color=colour, markersize=6)
     axis.set_yscale("log")
     axis.set_xlim(left=0)
     axis.set_title(curves[0].model)
     axis.set_xlabel("milliseconds spent in value and gradient")
-    axis.set_ylabel("training loss above the best found")
+    axis.set_ylabel("training loss above its final value")
     axis.legend(frameon=False, labelcolor=INK)
 
 

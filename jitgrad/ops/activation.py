@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from jitgrad.ops.elementwise import erf, exp, isfinite, log, reciprocal, sigmoid, stop_gradient, where
+from jitgrad.ops.reductions import spread
 from jitgrad.ops.samples import Draw, Sample, case, elementwise, only
-from jitgrad.ops.statistics import reduced
+from jitgrad.ops.structure import reduce_axes, sum_axes
 from jitgrad.ops.table import OPS, composite
-from jitgrad.ops.values import as_array, as_dtype, axes_of
+from jitgrad.ops.values import Shape, as_array, as_dtype, axes_of, insert_axes
 
 
 def _float(x: Any) -> Any:
@@ -19,9 +20,9 @@ def _float(x: Any) -> Any:
     return x if x.dtype.kind == "f" else as_dtype(x, np.float64)
 
 
-def _largest(x: Any, axis: Any) -> Any:
+def _largest(x: Any, axes: Shape) -> Any:
     """The maximum as a constant: it shifts exponents out of overflow, and its derivative cancels."""
-    return stop_gradient(reduced(OPS["max"], x, axis, True))
+    return stop_gradient(reduce_axes(OPS["max"], x, axes))
 
 
 def _softmax_samples(d: Draw) -> list[Sample]:
@@ -57,8 +58,9 @@ def _reference_logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> An
 def softmax(x: Any, axis: Any = -1) -> Any:
     """exp(x) over its sum along axes, without overflow; a row of -inf alone gives NaN."""
     x = _float(x)
-    e = exp(x - _largest(x, axis))
-    return e * reciprocal(reduced(OPS["sum"], e, axis, True))
+    axes = axes_of(axis, len(x.shape))
+    e = exp(x - spread(_largest(x, axes), x, axes))
+    return e * spread(reciprocal(sum_axes(e, axes)), x, axes)
 
 
 @composite(
@@ -69,8 +71,9 @@ def softmax(x: Any, axis: Any = -1) -> Any:
 def log_softmax(x: Any, axis: Any = -1) -> Any:
     """x - logsumexp(x) along axes, without overflow; a row of -inf alone gives NaN."""
     x = _float(x)
-    centred = x - _largest(x, axis)
-    return centred - log(reduced(OPS["sum"], exp(centred), axis, True))
+    axes = axes_of(axis, len(x.shape))
+    centred = x - spread(_largest(x, axes), x, axes)
+    return centred - spread(log(sum_axes(exp(centred), axes)), x, axes)
 
 
 @composite(name="logsumexp", samples=only("fi", _logsumexp_samples), reference=_reference_logsumexp)
@@ -80,14 +83,11 @@ def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     Infinities count as numbers: -inf alone gives -inf (and the derivative NaN), inf gives inf.
     """
     x = _float(x)
-    top = _largest(x, axis)
-    top = where(isfinite(top), top, 0)
-    total = log(reduced(OPS["sum"], exp(x - top), axis, True)) + top
     axes = axes_of(axis, len(x.shape))
-    if keepdims or not axes:
-        return total
-    kept = tuple(i for i in range(len(x.shape)) if i not in axes)
-    return OPS["rearrange"](total, shape=tuple(x.shape[i] for i in kept), source=kept)
+    top = _largest(x, axes)
+    top = where(isfinite(top), top, 0)
+    total = log(sum_axes(exp(x - spread(top, x, axes)), axes)) + top
+    return insert_axes(total, axes) if keepdims and axes else total
 
 
 silu = composite(

@@ -1,4 +1,4 @@
-"""NumPy's functions that place elements elsewhere or repeat them: flip, roll, pad, tile, diagonals, triangles."""
+"""NumPy's functions that move elements or repeat them: flip, roll, pad, tile, diagonals, triangles."""
 
 from __future__ import annotations
 

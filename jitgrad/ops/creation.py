@@ -1,4 +1,4 @@
-"""Arrays made from nothing: as nodes where an index tells the element, so that they take no memory, else as arrays."""
+"""Arrays made from nothing: nodes where the position tells the element, which take no memory, else arrays."""
 
 from __future__ import annotations
 

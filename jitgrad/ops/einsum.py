@@ -187,7 +187,7 @@ def _einsum_samples(d: Draw) -> list[Sample]:
 
 @composite(np.einsum, samples=only("fi", _einsum_samples))
 def einsum(*operands: Any, out: Any = None, optimize: Any = None, dtype: Any = None) -> Any:
-    """Sums of products by subscripts ("ij,jk->ik"); pairs are contracted in order of the growth they cause."""
+    """Sums of products by subscripts ("ij,jk->ik"); the pair that grows least is contracted first."""
     no_out("einsum", out)
     subscripts, arrays = _written(operands)
     inputs, final = _parsed(subscripts, arrays)

@@ -22,7 +22,7 @@ _TRANSCENDENTAL = 12
 class VectorMath:
     """An eager op that runs the same routine as kernels do: jitgrad.vmath in float32 and float64.
 
-    Integers become what the ufunc `like` makes of them; where it leaves them integers, it computes them itself.
+    Integers become what the ufunc `like` makes of them; where it leaves them integers, it computes them.
     """
 
     def __init__(self, name: str, like: np.ufunc) -> None:
@@ -61,7 +61,7 @@ _FLOAT32, _FLOAT64 = np.dtype("float32"), np.dtype("float64")
 def vector_op(
     name: str, like: np.ufunc, *partials: Partial, cost: int = _TRANSCENDENTAL, **options: Any
 ) -> Op:
-    """Declare an elementwise op whose scalar routine is `jitgrad.vmath.<name>`, typed as the NumPy ufunc `like`."""
+    """Declare an elementwise op whose scalar routine is `jitgrad.vmath.<name>`, typed as the ufunc `like`."""
     slots = ", ".join(f"{{{i}}}" for i in range(like.nin))
     also = (like, *options.pop("also", ())) if like.__name__ == name else options.pop("also", ())
     options.setdefault("reference", like)
@@ -86,7 +86,7 @@ div = map_op(
     np.divide,
     "{0} / {1}",
     lambda out, x, y: 1 / y,
-    lambda out, x, y: -(out / y),
+    lambda out, x, y: -(out * (1 / y)),  # shares the other partial's division
     cost=4,
     domain=((-2, 2), (0.5, 2)),
 )

@@ -134,8 +134,8 @@ def _within(index: Any, axis: int, size: int) -> Any:
 class Plan:
     """An index in two steps: a window of the array, then index arrays for some of the window's axes.
 
-    `window` has an axis for each of the array's; `wide` inserts the new axes of size 1 and leaves out those in
-    `dropped`; `arrays` indexes axes of what is left.
+    `start`, `step` and `size` give the window, one number for each axis of the array. `wide` is its shape
+    with new axes inserted and numbered ones left out; `arrays` indexes axes of that, which may be `adjacent`.
     """
 
     start: Shape
@@ -210,7 +210,7 @@ def _flat_index(arrays: dict[int, Any], shape: Shape) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How the axes of a region are grouped for one flat index: those before, the indexed ones, those after."""
+    """How the axes of a region are grouped for one flat index: those before it, the indexed, those after."""
 
     order: Shape
     lead: Shape
@@ -304,7 +304,7 @@ def _scattered(x: Any, index: Any, values: Any, *, axis: int) -> Any:
 
 
 def _last_writes(index: Any, size: int) -> Any:
-    """Where an index is the last to name its element: of several assignments to one element the last stays."""
+    """Where an index is the last to name its element: of several values for one element the last stays."""
     n = index.shape[0]
     order = positions(index, n)
     blank = positions(index, size) * 0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.ir import Aval
+from jitgrad.ir import Aval, Op
 from jitgrad.ops.samples import case, only
 from jitgrad.ops.structure import rearrange
 from jitgrad.ops.table import primitive
@@ -19,7 +19,7 @@ def swap_last(x: Any) -> Any:
 
 
 def _product(x: Any, y: Any) -> Any:
-    """The product of row-major copies: NumPy chooses BLAS routines by layout, and they differ in the last bit."""
+    """The product of row-major copies: NumPy picks routines by layout, and they differ in the last bit."""
     return np.matmul(np.ascontiguousarray(x), np.ascontiguousarray(y))
 
 

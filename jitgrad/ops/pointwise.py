@@ -51,8 +51,8 @@ def _where_samples(d: Draw) -> list[Sample]:
 def where_(condition: Any, x: Any = None, y: Any = None) -> Any:
     """x where the condition holds, else y; the one not chosen has derivative 0.
 
-    If the one not chosen is infinite or NaN, so may be the derivative of what it is computed from: choose that
-    one's argument with a `where` too.
+    If the one not chosen is infinite or NaN, the derivative of what it is computed from may be NaN: choose
+    its argument with a `where` too.
     """
     if x is None or y is None:
         raise TypeError("where: with the condition alone, the result has an unknown shape; pass x and y")

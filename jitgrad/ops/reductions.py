@@ -1,7 +1,8 @@
 """Reductions over one run of neighbouring axes, in one written-down order that every mode follows.
 
-Trailing axes, flattened to n elements: blocks of 1024; in a block, element i goes to lane i % 64, a lane is reduced in
-order, and lanes are folded in halves (64 to 32, ... to 1); the results of the blocks are reduced the same way again.
+Trailing axes, flattened to n elements: blocks of 1024; in a block, element i goes to lane i % 64, a lane is
+reduced in order, and lanes are folded in halves (64 to 32, ... to 1); the results of the blocks are reduced
+the same way again.
 Other axes, flattened: blocks of 32 in order, the results of the blocks reduced the same way again.
 The order depends on nothing else: not on threads, vector width or memory layout.
 """
@@ -163,7 +164,7 @@ sum_: Op = _reduction(
 
 
 def _product_of_others(out: Any, x: Any, axes: tuple[int, ...]) -> Any:
-    """The product of all other elements, with its own first derivative right where up to two of them are zero."""
+    """The product of all other elements, whose first derivative is right too where up to two are zero."""
     zero = equal(x, 0)
     zeros = spread(sum_(cast(zero, dtype=x.dtype), axes=axes), x, axes)
     safe = where(zero, 1, x)

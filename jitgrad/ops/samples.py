@@ -1,4 +1,4 @@
-"""Sample calls of ops: what a declaration gives so that its tests, and its place in every other test, follow."""
+"""Sample calls of ops: what a declaration gives so that all its tests follow."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Static:
 class Sample:
     """One call: its arrays become inputs, everything else is passed as it is.
 
-    `gradients` states the derivative of the sum of the output with respect to each float array, in order, at a point
-    where finite differences cannot tell it.
+    `gradients` states the derivative of the sum of the output with respect to each float array, in order, at
+    a point where finite differences cannot tell it.
     """
 
     args: tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""NumPy's functions along an axis taken as a sequence: differences, running sums and products, sorting, polynomials."""
+"""NumPy's functions of sequences: differences, running sums and products, sorting, polynomials."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) 
 
 @composite(np.cumprod, samples=_running_samples, kinks=((([2.0, 0.0, 3.0],), ([1.0, 8.0, 0.0],)),))
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
-    """Products of all elements up to each, in log2(n) steps of ever longer runs: right derivatives at zeros too."""
+    """Products of all elements up to each, in log2(n) steps of longer runs; derivatives hold at zeros."""
     no_out("cumprod", out)
     x, axis = _sequence(a, axis, dtype)
     n, reach = x.shape[axis], 1

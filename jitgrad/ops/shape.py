@@ -332,7 +332,8 @@ def split(ary: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     x = as_array(ary)
     if not np.iterable(indices_or_sections) and x.shape[axis] % indices_or_sections:
         raise ValueError(
-            f"split: {x.shape[axis]} elements do not divide into {indices_or_sections} equal parts; use array_split"
+            f"split: {x.shape[axis]} elements do not divide into {indices_or_sections} equal parts; "
+            "use array_split"
         )
     return array_split(x, indices_or_sections, axis)
 

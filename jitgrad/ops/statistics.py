@@ -1,4 +1,4 @@
-"""Sums, means, extremes and their kin, with NumPy's signatures; each is a reduction with arithmetic around it."""
+"""Sums, means, extremes and their kin, with NumPy's signatures: reductions with arithmetic around them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,16 @@ def reduced(op: Op, x: Any, axis: Any, keepdims: bool) -> Any:
     axes = axes_of(axis, len(x.shape))
     y = reduce_axes(op, x, axes)
     return insert_axes(y, axes) if keepdims and axes else y
+
+
+def _extreme(op: Op, x: Any, axis: Any, keepdims: bool, where: Any) -> Any:
+    x = as_array(x)
+    out = reduced(op, _masked(op, x, where), axis, keepdims)
+    if size_of(out) and not size_of(x):
+        raise ValueError(
+            f"{op.name}: no element to choose, shape {x.shape} has an axis of size 0; test .size first"
+        )
+    return out
 
 
 def _masked(op: Op, x: Any, where: Any) -> Any:
@@ -140,7 +150,7 @@ def max_(
 ) -> Any:
     """The largest element along axes, NaN if one is NaN; equal winners share the derivative."""
     no_out("max", out)
-    top = reduced(OPS["max"], _masked(OPS["max"], as_array(a), where), axis, keepdims)
+    top = _extreme(OPS["max"], a, axis, keepdims, where)
     return top if initial is None else maximum(top, initial)
 
 
@@ -152,7 +162,7 @@ def min_(
 ) -> Any:
     """The smallest element along axes, NaN if one is NaN; equal winners share the derivative."""
     no_out("min", out)
-    low = reduced(OPS["min"], _masked(OPS["min"], as_array(a), where), axis, keepdims)
+    low = _extreme(OPS["min"], a, axis, keepdims, where)
     return low if initial is None else minimum(low, initial)
 
 
@@ -200,7 +210,7 @@ def var(
     """The mean square of the centred values, over n - ddof."""
     no_out("var", out)
     a = _averageable(a, dtype)
-    centred = a - mean(a, axis, keepdims=True)
+    centred = a - reductions.spread(mean(a, axis), a, axes_of(axis, len(a.shape)))
     free = max(_count(a, axis) - (ddof if correction is None else correction), 0)
     return reduced(OPS["sum"], centred * centred, axis, keepdims) / free
 

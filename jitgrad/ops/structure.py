@@ -58,7 +58,7 @@ cast = primitive(
 
 
 def axis_groups(ndim: int, axes: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The steps of a reduction, first to last: the last axis alone, then runs of neighbouring axes from the right.
+    """The steps of a reduction in order: the last axis alone, then runs of neighbouring axes from the right.
 
     Each step reduces one run of axes; numbers refer to the array as it is when the step's turn comes.
     """
@@ -89,7 +89,7 @@ def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _rearranged(x: Any, *, shape: Shape, source: Source) -> Any:
-    """Output axis j reads axis source[j] of x, or repeats where source[j] is None; axes not read have size 1."""
+    """Output axis j reads axis source[j] of x, or repeats where source[j] is None; others have size 1."""
     x = np.asarray(x)
     kept = [s for s in source if s is not None]
     dropped = tuple(i for i in range(x.ndim) if i not in kept)
@@ -109,14 +109,10 @@ def _bind_rearrange(op: Op, x: Node, *, shape: Shape, source: Source) -> Node:
 
 
 def _rearrange_vjp(g: Any, out: Any, x: Any, *, shape: Shape, source: Source) -> tuple[Any]:
-    repeated = tuple(j for j, s in enumerate(source) if s is None)
-    g = sum_axes(g, repeated)
-    kept = [s for s in source if s is not None]
-    return (
-        rearrange(
-            g, shape=x.shape, source=tuple(kept.index(i) if i in kept else None for i in range(len(x.shape)))
-        ),
-    )
+    repeated = tuple(j for j, s in enumerate(source) if s is None and shape[j] != 1)
+    left = [s for j, s in enumerate(source) if j not in repeated]
+    back = tuple(left.index(i) if i in left else None for i in range(len(x.shape)))
+    return (rearrange(sum_axes(g, repeated), shape=x.shape, source=back),)
 
 
 def _rearrange_samples(d: Draw) -> list[Sample]:

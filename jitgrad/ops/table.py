@@ -80,7 +80,7 @@ def composite(
 
 
 def typed_like(ufunc: np.ufunc) -> Typing:
-    """The dtype rule of a NumPy ufunc: dtypes (or Python types, for weak scalars) to argument and result dtypes."""
+    """The dtype rule of a ufunc: dtypes (or Python types, for weak scalars) to argument and result dtypes."""
 
     @cache
     def typing(*given: Any) -> tuple[np.dtype[Any], ...]:
@@ -140,7 +140,7 @@ def cast_to(node: Node, dtype: np.dtype[Any]) -> Node:
 
 
 def broadcast(node: Node, shape: tuple[int, ...]) -> Node:
-    """The node in a larger shape by NumPy's rule; a literal stays a scalar, which every elementwise op accepts."""
+    """The node in a larger shape by NumPy's rule; a literal stays a scalar, which elementwise ops accept."""
     if node.shape == shape or node.op is LITERAL:
         return node
     lead = len(shape) - node.ndim
@@ -171,11 +171,11 @@ def map_op(
 ) -> Op:
     """Declare an elementwise op.
 
-    `numpy` computes it on arrays, `scalar` on one element ("{0} * {1}", or a function of `jitgrad.vmath`). One partial
-    derivative per argument, each a function of (output, *args) written with ops, or None where the derivative is zero
-    everywhere, gives both reverse and forward mode; `vjp` and `jvp` replace them where a product will not do. Dtypes
-    follow the ufunc `like` (`numpy` itself by default). Tests draw the arguments from `domain`, one interval or one
-    for each; `kinks` are ((arguments), (derivatives)) at undefined points.
+    `numpy` computes it on arrays, `scalar` on one element ("{0} * {1}", or a function of `jitgrad.vmath`).
+    One partial derivative per argument, each a function of (output, *args) written with ops, or None where
+    the derivative is zero everywhere, gives both reverse and forward mode; `vjp` and `jvp` replace them where
+    a product will not do. Dtypes follow the ufunc `like` (`numpy` itself by default). Tests draw the arguments
+    from `domain`, one interval or one for each; `kinks` are (arguments, derivatives) at undefined points.
     """
     ufunc: Any = like or numpy
     rule = typing or typed_like(ufunc)
@@ -241,8 +241,10 @@ def linear_op(
     cost: int = 1,
     samples: Samples | None = None,
 ) -> Op:
-    """Declare an op that is linear in all its floating arguments together: its tangent is the op itself, its vjp is
-    `transpose(g, out, *args, **params)`, one cotangent per argument."""
+    """Declare an op that is linear in all its floating arguments together.
+
+    Its tangent is the op itself, its vjp is `transpose(g, out, *args, **params)`, one cotangent per argument.
+    """
 
     def jvp(tangents: tuple[Any, ...], out: Any, *args: Any, **params: Any) -> Any:
         filled = tuple(zeros_like(a) if t is None else t for t, a in zip(tangents, args, strict=True))

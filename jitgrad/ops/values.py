@@ -1,4 +1,4 @@
-"""What composites ask of a value, whatever kind it is: an array, a Python scalar, a nested list, a traced value."""
+"""What composites ask of a value of any kind: an array, a Python scalar, a nested list, a traced value."""
 
 from __future__ import annotations
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from jitgrad.ir import LITERAL, Node, literal, literal_value, toposort
 from jitgrad.lower import varies
+from jitgrad.mincut import NEVER, kept
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, identity
 from jitgrad.program import INDEX, INSIDE, LOAD, RESULT, Kernel, Store, guards
 from jitgrad.tidy import is_row_program
 
 ParameterKind = Literal["size", "literal", "input", "output", "work", "temp"]
-SAVE_COST = 6  # a value at least this dear that a later loop over the same row needs is kept, not computed again
+TEMP_COST = 1  # of writing or reading one element of a temporary that stays in the nearest cache
 COMBINE = {"sum": "{0} + {1}", "prod": "{0} * {1}", "max": "maximum({0}, {1})", "min": "minimum({0}, {1})"}
 COMBINE |= {"any": "{0} | {1}", "all": "{0} & {1}"}
 
@@ -103,6 +105,7 @@ class Emitter:
         self.count = 0
         self.loop_of: dict[Node, int] = {}
         self.kept: set[Node] = set()
+        self.read: list[set[Node]] = []
         self.loops = self._plan()
 
     # Planning ---------------------------------------------------------------------------------------------------------
@@ -116,27 +119,30 @@ class Emitter:
         return stage
 
     def _plan(self) -> list[list[Node]]:
-        """The elementwise nodes that each loop evaluates; `kept` are those that leave a temporary behind.
-
-        A loop goes down to what an earlier loop left: operands of reductions, and values too dear to compute again.
-        """
-        operands = {n.args[0] for n in self.body if n.op.kind == "reduce"}
-        operands |= {s.value for s in self.kernel.stores if s.level == "total" and not self.rows}
-        self.kept |= operands
+        """The elementwise nodes that each loop evaluates; `kept` are those that leave a temporary behind."""
+        self.kept = {n.args[0] for n in self.body if n.op.kind == "reduce"}
+        self.kept |= {s.value for s in self.kernel.stores if s.level == "total" and not self.rows}
         loops = []
-
         for loop in range(max((self.stage[s.value] for s in self.kernel.stores), default=0) + 1):
-
-            def left(node: Node, loop: int = loop) -> bool:
-                earlier = self.loop_of.get(node, loop) < loop
-                return node not in self.inner or (earlier and (node in operands or node.op.cost >= SAVE_COST))
-
-            needed = [n for n in toposort(self._loop_roots(loop), left) if n in self.inner]
-            self.kept |= {n for n in needed if left(n)}
+            roots = self._loop_roots(loop)
+            order = [n for n in toposort(roots, lambda n: n not in self.inner) if n in self.inner]
+            earlier = {n for n in order if n in self.loop_of}
+            read = kept(order, roots, partial(self._keep_cost, earlier), self._compute_cost) if earlier else set()
+            self.kept |= read
+            needed = [n for n in toposort(roots, lambda n, read=read: n not in self.inner or n in read) if n in self.inner]  # type: ignore[misc]
             for node in needed:
                 self.loop_of.setdefault(node, loop)
             loops.append(needed)
+            self.read.append(read)
         return loops
+
+    def _keep_cost(self, earlier: set[Node], node: Node) -> int:
+        if node not in earlier:
+            return NEVER
+        return TEMP_COST if node in self.kept else 2 * TEMP_COST
+
+    def _compute_cost(self, node: Node) -> int:
+        return TEMP_COST if node.op is LOAD else node.op.cost
 
     def _loop_roots(self, loop: int) -> list[Node]:
         """The elementwise values that a loop must end with: operands of reductions, elements to store."""
@@ -186,7 +192,7 @@ class Emitter:
         self._decode_row(depth)
         for loop in range(len(self.loops)):
             roots = self._loop_roots(loop)
-            if roots:
+            if not all(self._in_place(r) for r in roots) or self._element_stores(loop):
                 self._loop(depth, n, loop, roots)
             self._after_loop(depth, n, loop)
         for store in self.kernel.stores:
@@ -229,7 +235,7 @@ class Emitter:
         for node in self.loops[loop]:
             inside[node] = self._element(depth + 1, node, loop, inside)
         for node in self.loops[loop] + [r for r in roots if r not in self.inner]:
-            fresh = self.loop_of.get(node, loop) == loop
+            fresh = self.loop_of.get(node, loop) == loop and node not in self.read[loop]
             if node in self.kept and fresh and not self._in_place(node):
                 self._write(depth + 1, f"{self._temp(node)}[i] = {inside.get(node) or self._value(depth, node)}")
         for store, output in outputs.items():
@@ -244,7 +250,7 @@ class Emitter:
         return self.names.parameter(("temp", node), "t", "temp", node.dtype, count)
 
     def _element(self, depth: int, node: Node, loop: int, inside: dict[Node, str]) -> str:
-        if node in self.kept and self.loop_of[node] < loop and not self._in_place(node):
+        if node in self.read[loop] and not self._in_place(node):
             text = f"{self._temp(node)}[i]"
         elif node.op is LOAD:
             text = self._load_element(depth, node, inside)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 
 from jitgrad.vmath.routine import conditional, routine
-from jitgrad.vmath.scalar import Scalar
+from jitgrad.vmath.scalar import FLOAT32, FLOAT64, Scalar
 
 
 def select(condition: Scalar, yes: Scalar, no: Scalar) -> Scalar:
@@ -76,9 +76,27 @@ def sign(x: Scalar) -> Scalar:
 def fmod(x: Scalar, y: Scalar) -> Scalar:
     """Return the remainder with the sign of x; exact, and NaN for a zero divisor as in C99."""
     if x.kind.floating:
-        return x % y
+        return _float_fmod(x, y)
     divisor, safe = _safe_divisor(x, y)
     return select(safe, x % divisor, x.constant(0))
+
+
+def _float_fmod(x: Scalar, y: Scalar) -> Scalar:
+    """Return fmod: by the C library in float64; in float32 by long division in float64, 48 bits at a time.
+
+    Every step is exact, for its rest has few bits more than the divisor; a digit may be off by one.
+    """
+    if x.bits == 64:
+        return x % y
+    rest, divisor = fabs(x.astype(FLOAT64)), fabs(y.astype(FLOAT64))
+    inverse = 1 / divisor
+    for digit in range(5, -1, -1):
+        step = 2.0 ** (48 * digit)
+        rest = fma(-trunc(rest * (inverse * (1 / step))), divisor * step, rest)
+    rest = select(rest < 0, rest + divisor, rest)
+    rest = select(rest >= divisor, rest - divisor, rest)
+    rest = copysign(rest.astype(FLOAT32), x)
+    return select((fabs(y) == math.inf) & (fabs(x) < math.inf), x, rest)
 
 
 def _safe_divisor(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
@@ -105,7 +123,7 @@ def _integer_division(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
 
 def _float_division(x: Scalar, y: Scalar) -> tuple[Scalar, Scalar]:
     """NumPy's npy_divmod: the remainder has the divisor's sign, and the floor agrees with it."""
-    rest = x % y
+    rest = _float_fmod(x, y)
     quotient = (x - rest) / y
     other_sign = (rest != 0) & ((rest < 0) ^ (y < 0))
     rest = select(other_sign, rest + y, rest)

@@ -71,7 +71,7 @@ def exp2(x: Scalar) -> Scalar:
 
 
 def expm1_pair(x: Scalar, rest: Scalar | None = None) -> Pair:
-    """Return expm1(x + rest) in two parts, for x <= 0 above the underflow of 2**n and rest small beside it."""
+    """Return expm1(x + rest) in two parts, for x <= 0 above the underflow of 2**n and a small rest."""
     n, r, c = reduced(x)
     if rest is not None:
         c = c + rest

@@ -116,8 +116,8 @@ def rounded_to(x: Scalar, y: Scalar) -> Scalar:
 def sin(x: Scalar) -> Scalar:
     """Return the sine."""
     n, sine, cosine = sin_and_cos(x)
-    y = flip(select((n & 1) == 0, sine, cosine), (n >> 1) << (n.bits - 1))
-    return select(x == 0, x, rounded_to(x, y))
+    y = rounded_to(x, flip(select((n & 1) == 0, sine, cosine), (n >> 1) << (n.bits - 1)))
+    return y if x.bits == 32 else select(x == 0, x, y)  # the float64 reduction loses the sign of zero
 
 
 def cos(x: Scalar) -> Scalar:
@@ -132,7 +132,7 @@ def tan(x: Scalar) -> Scalar:
     even = (n & 1) == 0
     numerator = flip(select(even, sine, cosine), n << (n.bits - 1))
     y = rounded_to(x, numerator) / rounded_to(x, select(even, cosine, sine))
-    return select(x == 0, x, y)
+    return y if x.bits == 32 else select(x == 0, x, y)
 
 
 for _body in (sin, cos, tan):
