@@ -286,4 +286,4 @@ def _domain(node: Node) -> tuple[int, ...]:
     if node.op.kind == "reduce":
         return node.args[0].shape
     inner = inner_axis(node)
-    return (*node.shape, *(() if inner is None else (inner,))) or (1,)
+    return (*node.shape, *(() if inner is None else (inner,))) if node.shape else (1,)

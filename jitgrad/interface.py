@@ -17,6 +17,7 @@ from jitgrad.location import user_frame, user_line
 from jitgrad.ops.table import COMPOSITES, NUMPY, OPS
 
 _STATIC = "make the argument static: static_argnames"
+_LIST = "jitgrad.numpy lists what is available"
 
 
 def implementation(function: Any) -> Callable[..., Any]:
@@ -29,8 +30,8 @@ def implementation(function: Any) -> Callable[..., Any]:
         module = getattr(function, "__module__", None) or "numpy"
         name = getattr(function, "__name__", repr(function))
         raise TypeError(
-            f"{module}.{name} at {user_line()} is not available on traced values; jitgrad.numpy lists what is. "
-            "Write it with those functions, or compute it before the traced function"
+            f"{module}.{name} at {user_line()} is not available on traced values. "
+            f"Write it with other functions, or compute it before; {_LIST}"
         )
     return found
 
@@ -138,16 +139,7 @@ class ArrayInterface(Operators):
     # What Python or NumPy would need a value for
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        where = user_line()
-        if _stored_element():
-            raise TraceError(
-                f"assignment at {where}: an ndarray cannot hold a traced value. "
-                "Make the array with jitgrad.numpy.zeros, or as x.copy() of a traced one"
-            )
-        raise TraceError(
-            f"a conversion to ndarray at {where} needs values, but {self!r} has none while tracing. "
-            "Use it as it is; numpy.stack makes an array of several; jitgrad.numpy lists the functions"
-        )
+        self._no_number("a conversion to ndarray", "Use it as it is; numpy.stack makes an array of several; " + _LIST)
 
     def __bool__(self) -> NoReturn:
         raise TraceError(
@@ -156,9 +148,13 @@ class ArrayInterface(Operators):
         )
 
     def _no_number(self, kind: str, advice: str) -> NoReturn:
-        raise TraceError(
-            f"{kind} at {user_line()} needs a value, but {self!r} has none while tracing. {advice}"
-        )
+        where = user_line()
+        if _stored_element():
+            raise TraceError(
+                f"assignment at {where}: an ndarray cannot hold a traced value. "
+                "Make the array with jitgrad.numpy.zeros, or as x.copy() of a traced one"
+            )
+        raise TraceError(f"{kind} at {where} needs a value, but {self!r} has none while tracing. {advice}")
 
     def __float__(self) -> NoReturn:
         self._no_number("float()", "Keep it an array; instead of math.exp and the like use numpy.exp")

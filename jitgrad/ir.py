@@ -191,6 +191,8 @@ def input_node(aval: Aval) -> Node:
 def literal(value: Any, dtype: Any = None, weak: bool = False) -> Node:
     """A scalar constant; bits are its identity, so that 0.0 and -0.0 differ and NaN equals itself."""
     scalar = np.asarray(value, dtype)
+    if scalar.dtype.kind == "O":
+        raise OverflowError(f"the integer {value} does not fit 64 bits; write it as a float")
     return Node(LITERAL, (), (("bits", scalar.tobytes()),), Aval((), scalar.dtype, weak))
 
 

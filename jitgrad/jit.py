@@ -188,6 +188,12 @@ class Function:
     def __repr__(self) -> str:
         return f"<jitgrad {type(self._transform).__name__.lower()} of {name_of(self._function)}>"
 
+    def __copy__(self) -> Function:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Function:
+        return self
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None or not hasattr(self._function, "__get__"):
             return self
@@ -256,6 +262,7 @@ class Function:
     def _made(self, arguments: Arguments) -> Entry:
         """Trace the function, and compile what it does."""
         inputs = arguments.inputs(self._function)
+        outside = watch(self._function)
 
         def run(values: list[Traced]) -> Any:
             args, kwargs = arguments.rebuilt(values)
@@ -267,8 +274,7 @@ class Function:
         odd = [place for place, i in enumerate(inputs) if i.contiguous]
         if odd:
             program = _contiguous(compiled, odd)
-        watched = watch(self._function)
-        return Entry(graph, program, compiled, _finisher(leaves, tree), watched if watched else None)
+        return Entry(graph, program, compiled, _finisher(leaves, tree), outside.settled())
 
     def entry(self, *args: Any, **kwargs: Any) -> Entry:
         """Return what runs when the function is called with such arguments."""

@@ -178,7 +178,7 @@ class Arguments:
         """A leaf's place in the user's words: "argument 2 (params)['w']" for [0][2]['w'] in (args, kwargs)."""
         which, _, rest = paths(self.tree)[i][1:].partition("]")
         name, _, rest = rest[1:].partition("]")
-        return (argument_name(function, int(name)) if which == "0" else f"argument {name}") + rest
+        return (argument_name(function, int(name)) if which == "0" else f"argument {name[1:-1]}") + rest
 
     def wrapped(self, trace: Trace, function: Callable[..., Any]) -> list[Traced]:
         """Return each leaf as a traced value of its own, inside a trace."""

@@ -54,6 +54,8 @@ def _errors_name_the_line() -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError, IndexError, OverflowError, NotImplementedError) as error:
+        if isinstance(error.__cause__, TraceError):  # NumPy's own error, raised on ours
+            raise error.__cause__ from None
         where = _line_that_called_us(error.__traceback__)
         if where is None or where in str(error):
             raise

@@ -82,6 +82,7 @@ class View:
     layout: Callable[[Layout], Layout]
     place: Any
     seen: int
+    strided: Layout | None = None
 
 
 def _view(base: Traced, read: Any, write: Any, layout: Any, place: Any) -> View:
@@ -115,6 +116,13 @@ def _view_by_op(base: Traced, op: Op, params: dict[str, Any]) -> View | None:
     return _view(
         base, partial(op, **params), partial(_WRITE_BACK[op], **params), partial(op.numpy, **params), place
     )
+
+
+def _contiguous(shape: tuple[int, ...]) -> Layout:
+    strides = [1] * len(shape)
+    for i in range(len(shape) - 1, 0, -1):
+        strides[i - 1] = strides[i] * shape[i]
+    return np.lib.stride_tricks.as_strided(np.empty(1, np.int8), shape, strides)
 
 
 # The NumPy functions whose result may be a view of an argument.
@@ -239,15 +247,13 @@ class Traced(ArrayInterface):
         """An array with the strides that this value would have in NumPy; its elements must not be read."""
         views: list[View] = []
         box = self
-        while box._view is not None:
+        while box._view is not None and box._view.strided is None:
             views.append(box._view)
             box = box._view.base
-        strides = [1] * box.ndim
-        for i in range(box.ndim - 1, 0, -1):
-            strides[i - 1] = strides[i] * box.shape[i]
-        layout: Layout = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), box.shape, strides)
+        layout = _contiguous(box.shape) if box._view is None else box._view.strided
+        assert layout is not None
         for view in reversed(views):
-            layout = view.layout(layout)
+            layout = view.strided = view.layout(layout)
         return layout
 
     def _place(self) -> tuple[Any, ...]:
@@ -264,8 +270,9 @@ class Traced(ArrayInterface):
         nodes = [a.node if type(a) is Traced else trace.node(a, where) for a in args]
         with located(where):
             node = op.bind(op, *nodes, **params)
-        view = _view_by_op(args[0], op, params) if op in _WRITE_BACK and type(args[0]) is Traced else None
-        return Traced(node, trace, where, view)
+        if op not in _WRITE_BACK or type(args[0]) is not Traced:
+            return Traced(node, trace, where)
+        return args[0] if node is nodes[0] else Traced(node, trace, where, _view_by_op(args[0], op, params))
 
     def __settle__(self, composite: Composite, args: tuple[Any, ...]) -> Traced:
         """The result of a function that returns this: a copy, unless NumPy would return a view."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
@@ -19,6 +19,7 @@ from jitgrad.pytree import flatten
 
 _MISSING = object()
 _NUMBERS = (bool, int, float, complex, str)
+_LIBRARIES = ("jitgrad", "numpy", "scipy")
 _MAX_DEPTH = 3  # of attributes of attributes
 
 
@@ -26,12 +27,9 @@ _MAX_DEPTH = 3  # of attributes of attributes
 class Watch:
     """What a function read from outside, as it was when the function was traced."""
 
-    names: list[tuple[dict[str, Any], str, Any]] = field(default_factory=list)
+    names: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
     cells: list[tuple[CellType, str, Any]] = field(default_factory=list)
     containers: list[tuple[Any, str, list[Any]]] = field(default_factory=list)
-
-    def __bool__(self) -> bool:
-        return bool(self.names or self.cells or self.containers)
 
     def changed(self) -> str | None:
         """Return the name of a variable with another value than before; None if there is none."""
@@ -50,6 +48,16 @@ class Watch:
         return None
 
 
+    def settled(self) -> Watch | None:
+        """Without what the function itself has changed since: counters, logs; None if nothing is left."""
+        kept = Watch(
+            [entry for entry in self.names if not Watch([entry]).changed()],
+            [entry for entry in self.cells if not Watch(cells=[entry]).changed()],
+            [entry for entry in self.containers if not Watch(containers=[entry]).changed()],
+        )
+        return kept if kept.names or kept.cells or kept.containers else None
+
+
 def _same(x: Any, y: Any) -> bool:
     return x is y or (type(x) is type(y) and isinstance(x, _NUMBERS) and (x == y or x != x))
 
@@ -62,7 +70,7 @@ def _contents(cell: CellType) -> Any:
 
 
 def watch(function: Callable[..., Any]) -> Watch:
-    """Return what to watch for a function that was just traced."""
+    """Return what to watch for a function that is about to be traced."""
     found = Watch()
     _Search(found).enter(function)
     return found
@@ -88,9 +96,13 @@ def _reads(code: CodeType) -> tuple[set[str], set[str]]:
     return names, attributes
 
 
-def _is_library(module: str) -> bool:
-    root = module.split(".")[0]
-    return root in ("jitgrad", "numpy", "scipy") or root in sys.stdlib_module_names - {"__main__"}
+def _root(module: Any) -> str:
+    return str(module).split(".")[0]
+
+
+def _is_data(value: Any) -> bool:
+    """Whether a class attribute is a value, and no method or descriptor."""
+    return not callable(value) and not hasattr(value, "__get__")
 
 
 class _Search:
@@ -132,7 +144,7 @@ class _Search:
             if value is not _MISSING and self._enter_value(value, name, attributes, function):
                 self.found.cells.append((cell, name, value))
 
-    def _enter_object(self, instance: Any, function: FunctionType) -> None:
+    def _enter_object(self, instance: Any, function: Any) -> None:
         self._enter_attributes(instance, type(instance).__name__, _reads(function.__code__)[1], function, 0)
 
     def _enter_value(
@@ -144,16 +156,18 @@ class _Search:
             if getattr(inner, "__module__", None) == function.__module__:
                 self.enter(value)
             return False
-        if isinstance(value, (type, BuiltinFunctionType)) or (
-            isinstance(value, ModuleType) and _is_library(value.__name__)
-        ):
+        if isinstance(value, (type, BuiltinFunctionType)):
+            return False
+        if isinstance(value, ModuleType):
+            if _root(value.__name__) not in _LIBRARIES and _root(value.__name__) not in sys.stdlib_module_names:
+                self._enter_attributes(value, name, attributes, function, depth)
             return False
         if isinstance(value, (dict, list, tuple)):
             if value and self._is_new(value):
                 self.found.containers.append((value, name, flatten(value)[0]))
-        elif not _is_library(type(value).__module__) or isinstance(value, ModuleType):
+        elif _root(type(value).__module__) not in _LIBRARIES:
             self._enter_attributes(value, name, attributes, function, depth)
-        return not isinstance(value, ModuleType)
+        return True
 
     def _enter_attributes(
         self, value: Any, name: str, attributes: set[str], function: FunctionType, depth: int
@@ -165,3 +179,8 @@ class _Search:
             path = f"{name}.{attribute}"
             if self._enter_value(held[attribute], path, attributes, function, depth + 1):
                 self.found.names.append((held, attribute, held[attribute]))
+        for kind in () if isinstance(value, ModuleType) else type(value).__mro__:
+            for attribute in attributes & vars(kind).keys() - held.keys():
+                if _is_data(vars(kind)[attribute]):
+                    self.found.names.append((held, attribute, _MISSING))
+                    self.found.names.append((vars(kind), attribute, vars(kind)[attribute]))

@@ -26,6 +26,7 @@ FLOORS = {
     "forward": 2,
     "batch": 2,
     "rewrite": 2,
+    "mincut": 3,
     "program": 3,
     "lower": 3,
     "tidy": 3,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import platform
 import re
+import runpy
 from functools import cache
+from pathlib import Path
 
 import mpmath as mp
 import numpy as np
@@ -14,6 +16,7 @@ from numba import njit, types
 from numba.core.errors import TypingError
 
 from jitgrad import vmath
+from jitgrad.vmath import coefficients
 
 INF, NAN = np.inf, np.nan
 DTYPES = [np.float32, np.float64]
@@ -155,13 +158,20 @@ def domain(name, x):
 def test_unary_error_is_within_its_bound(name, dtype):
     reference, bound, intervals = UNARY[name]
     rng = np.random.default_rng(7)
-    samples = [any_floats(dtype, 60, rng)] + [rng.uniform(*ends, 120).astype(dtype) for ends in intervals]
+    subnormals = rng.integers(-9, 9, 20).astype(dtype) * np.finfo(dtype).smallest_subnormal
+    samples = [any_floats(dtype, 60, rng), subnormals]
+    samples += [rng.uniform(*ends, 120).astype(dtype) for ends in intervals]
     if name in ("sin", "cos", "tan"):
         turns = np.concatenate([np.arange(1, 40), rng.integers(1, 2**40, 40)])
         samples.append((turns * (np.pi / 2)).astype(dtype))
+        highest = np.finfo(dtype).maxexp
+        exponents = rng.integers(highest - 200, highest, 60)
+        samples.append(np.ldexp(rng.uniform(0.5, 1, 60), exponents).astype(dtype))
         if dtype is np.float64:  # the double nearest to a multiple of pi/2
             samples.append(np.array([6381956970095103 * 2.0**797]))
-    x = domain(name, np.concatenate(samples))
+    x = np.concatenate(samples)
+    x = domain(name, x[np.isfinite(x)])
+    assert x.dtype == dtype
     error, where = worst(reference, evaluate(name, x), dtype, x)
     assert error <= bound, f"{name}{where}: {error} ulp"
 
@@ -403,3 +413,15 @@ def test_fast_math_does_not_change_a_routine():
     njit(error_model="numpy")(body)(x, exact)
     njit(error_model="numpy", fastmath=True)(body)(x, fast)
     assert exact.tobytes() == fast.tobytes()
+
+
+@pytest.mark.parametrize("name", ["SIN", "LOG_PLAIN"])
+def test_coefficients_come_from_the_tool(name):
+    path = Path(__file__).parent.parent / "tools" / "minimax.py"
+    tool = runpy.run_path(str(path))
+    expected = getattr(coefficients, name)[32]
+    assert tuple(tool["fit"](tool["FITS"][name], 32)[0]) == expected
+
+
+def test_fingerprint_names_the_source():
+    assert re.fullmatch("[0-9a-f]{16}", vmath.fingerprint())

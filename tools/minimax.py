@@ -131,7 +131,7 @@ TWO_OVER_ROOT_PI = 2 / mp.sqrt(mp.pi)
 DIGAMMA_ROOT = mp.findroot(mp.digamma, mp.mpf("1.4616"))
 FITS = {
     # exp(r) = 1 + r + r*r*P(r), with the error relative to r for expm1's sake
-    "EXP": Fit(tail(mp.exp, 1, 1), lambda r: abs(r), -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {32: 5, 64: 12}),
+    "EXP": Fit(tail(mp.exp, 1, 1), lambda r: abs(r), -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {32: 6, 64: 12}),
     # log((1+s)/(1-s)) = 2*s + s*z*P(z), z = s*s
     "LOG": Fit(
         tail(of_square(lambda s: 2 * mp.atanh(s)), 2), lambda z: z / 2, 0, mp.mpf("0.02945"), {32: 4, 64: 7}
@@ -147,7 +147,7 @@ FITS = {
     ),
     # atan(x) = x + x*z*P(z), |x| <= 1, and asin(x) = x + x*z*P(z), |x| <= 1/2; z = x*x
     "ATAN": Fit(tail(of_square(mp.atan), 1), lambda z: z / of_square(mp.atan)(z), 0, 1, {32: 9, 64: 20}),
-    "ASIN": Fit(tail(of_square(mp.asin), 1), lambda z: z, 0, mp.mpf("0.25"), {32: 5, 64: 12}),
+    "ASIN": Fit(tail(of_square(mp.asin), 1), lambda z: z, 0, mp.mpf("0.25"), {32: 6, 64: 12}),
     # log(1+f) = f - f*f/2 + f*f*f P(f) on [2/3, 4/3], in float32
     "LOG_PLAIN": Fit(
         tail(mp.log1p, 0, 1, -HALF), lambda f: f * f, -mp.mpf(1) / 3 * 1.0001, mp.mpf(1) / 3, {32: 9}

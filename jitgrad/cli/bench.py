@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BASELINE = "jax"
+BUSY = 0.5  # a load average above this disturbs the measurement
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def run(
 ) -> int:
     """Measure, print the table and write the figures to `output` if given; return the exit status."""
     require_extra("bench", ["rich"])
+    load = load_average()
     used = [ENGINES[name] for name in engines if ENGINES[name].available]
     cases = [
         Case(WORKLOADS[name], size, dtype)
@@ -91,10 +93,12 @@ def run(
     console = new_console()
     console.print(table(measured))
     console.print(", ".join(f"{name} {value}" for name, value in facts().items()), style="dim")
+    if load > BUSY:
+        console.print(f"The machine was busy at the start: load average {load:.1f}.", style="yellow")
     if missing := [name for name in engines if not ENGINES[name].available]:
         console.print(f"not installed: {', '.join(missing)}", style="dim")
     if output is not None:
-        output.write_text(json.dumps(as_data(measured), indent=1, allow_nan=False))
+        output.write_text(json.dumps(as_data(measured, load), indent=1, allow_nan=False))
     return 0
 
 
@@ -182,7 +186,12 @@ def number(value: float) -> str:
     return "" if math.isnan(value) else three_digits(value)
 
 
-def as_data(measured: Sequence[Measured]) -> dict[str, Any]:
+def load_average() -> float:
+    """Return how many processes have been running lately, or 0 where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def as_data(measured: Sequence[Measured], load: float) -> dict[str, Any]:
     """Turn the measurements into what JSON can hold."""
     rows = [
         {
@@ -201,7 +210,7 @@ def as_data(measured: Sequence[Measured]) -> dict[str, Any]:
         for one in measured
         for contender in (*one.engines, *one.copies)
     ]
-    return {"environment": facts(), "baseline": BASELINE, "rows": rows}
+    return {"environment": facts(), "load_average": load, "baseline": BASELINE, "rows": rows}
 
 
 def finite(value: float) -> float | None:

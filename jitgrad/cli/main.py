@@ -20,7 +20,8 @@ are waited for (block_until_ready), JAX has 64-bit types enabled, every engine k
 threads. Before timing, all results are compared. GB/s counts each array input read once and each array
 result written once; the copy that it is compared with moves as many bytes, by one thread or by all,
 whichever is faster. The first call includes tracing and compiling, with empty kernel caches on disk, without
-the engine's own start-up. torch.compile needs a C++ compiler; an engine that fails shows its error.
+the engine's own start-up; where several sizes are asked for, an engine may reuse what it compiled for an
+earlier one. torch.compile needs a C++ compiler; an engine that fails shows its error.
 """
 
 

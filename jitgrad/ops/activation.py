@@ -50,6 +50,7 @@ def _reference_softmax(x: Any, axis: Any = -1) -> Any:
 
 def _reference_logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     top = np.max(x, axis, keepdims=True)
+    top = np.where(np.isfinite(top), top, 0)
     total = np.log(np.sum(np.exp(x - top), axis, keepdims=True)) + top
     return total if keepdims else np.squeeze(total, axis)
 
@@ -76,7 +77,12 @@ def log_softmax(x: Any, axis: Any = -1) -> Any:
     return centred - spread(log(sum_axes(exp(centred), axes)), x, axes)
 
 
-@composite(name="logsumexp", samples=only("fi", _logsumexp_samples), reference=_reference_logsumexp)
+@composite(
+    name="logsumexp",
+    samples=only("fi", _logsumexp_samples),
+    reference=_reference_logsumexp,
+    kinks=((([-np.inf, -np.inf],), ([np.nan, np.nan],)), (([-np.inf, 0.0],), ([0.0, 1.0],))),
+)
 def logsumexp(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) along axes, without overflow.
 

@@ -78,7 +78,14 @@ def vector_op(
 
 
 # Arithmetic
-mul = map_op("multiply", np.multiply, "{0} * {1}", lambda out, x, y: y, lambda out, x, y: x)
+mul = map_op(
+    "multiply",
+    np.multiply,
+    "{0} * {1}",
+    lambda out, x, y: y,
+    lambda out, x, y: x,
+    kinks=((([0.0, 2.0], [np.inf, np.nan]), ([np.inf, np.nan], [0.0, 2.0])),),
+)
 add = map_op("add", np.add, "{0} + {1}", lambda out, x, y: 1, lambda out, x, y: 1)
 sub = map_op("subtract", np.subtract, "{0} - {1}", lambda out, x, y: 1, lambda out, x, y: -1)
 div = map_op(
@@ -114,7 +121,7 @@ absolute = map_op(
     "abs({0})",
     lambda out, x: sign(x),
     undefined="abs'(0) = 0",
-    kinks=((([0.0, -0.0, -2.0],), ([0.0, 0.0, -1.0],)),),
+    kinks=((([0.0, -0.0, -2.0, np.nan],), ([0.0, 0.0, -1.0, np.nan],)),),
 )
 sign: Op = vector_op("sign", np.sign, None, cost=2)
 stop_gradient = map_op(
@@ -190,7 +197,7 @@ sqrt = map_op(
     cost=6,
     domain=(0.2, 3),
     undefined="sqrt'(0) = inf",
-    kinks=((([0.0, 4.0],), ([np.inf, 0.25],)),),
+    kinks=((([0.0, 4.0, -1.0],), ([np.inf, 0.25, np.nan],)),),
 )
 cbrt = vector_op(
     "cbrt",
@@ -305,7 +312,7 @@ def _shared_ties_jvp(loses: Callable[[Any, Any], Any]) -> Callable[..., Any]:
     return jvp
 
 
-_TIES = "ties share the cotangent"
+_TIES = "ties share the cotangent; beside a NaN both get it"
 maximum = vector_op(
     "maximum",
     np.maximum,
@@ -313,7 +320,10 @@ maximum = vector_op(
     jvp=_shared_ties_jvp(lambda x, y: x < y),
     cost=2,
     undefined=_TIES,
-    kinks=((([1.0, 2.0, 0.0], [1.0, 0.0, 3.0]), ([0.5, 1.0, 0.0], [0.5, 0.0, 1.0])),),
+    kinks=(
+        (([1.0, 2.0, 0.0], [1.0, 0.0, 3.0]), ([0.5, 1.0, 0.0], [0.5, 0.0, 1.0])),
+        (([np.nan, 1.0], [1.0, np.nan]), ([1.0, 1.0], [1.0, 1.0])),
+    ),
 )
 minimum = vector_op(
     "minimum",
@@ -322,7 +332,10 @@ minimum = vector_op(
     jvp=_shared_ties_jvp(lambda x, y: x > y),
     cost=2,
     undefined=_TIES,
-    kinks=((([1.0, 2.0, 0.0], [1.0, 0.0, 3.0]), ([0.5, 0.0, 1.0], [0.5, 1.0, 0.0])),),
+    kinks=(
+        (([1.0, 2.0, 0.0], [1.0, 0.0, 3.0]), ([0.5, 0.0, 1.0], [0.5, 1.0, 0.0])),
+        (([np.nan, 1.0], [1.0, np.nan]), ([1.0, 1.0], [1.0, 1.0])),
+    ),
 )
 
 # Rounding

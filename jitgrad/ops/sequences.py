@@ -75,7 +75,11 @@ def cumsum(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) 
     return _running_sum(x, axis=axis)
 
 
-@composite(np.cumprod, samples=_running_samples, kinks=((([2.0, 0.0, 3.0],), ([1.0, 8.0, 0.0],)),))
+def _product_samples(d: Draw) -> list[Sample]:
+    return [*_running_samples(d), case(np.array([[2, 0, 3, 1], [0, 2, 0, 3]], d.dtype), axis=1)]
+
+
+@composite(np.cumprod, samples=_product_samples)
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
     """Products of all elements up to each, in log2(n) steps of longer runs; derivatives hold at zeros."""
     no_out("cumprod", out)

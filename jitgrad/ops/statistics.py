@@ -125,7 +125,12 @@ def sum_(
     return total if initial is None else total + initial
 
 
-@composite(np.prod, samples=_sum_samples, kinks=((([2.0, 0.0, 3.0],), ([0.0, 6.0, 0.0],)),))
+def _prod_samples(d: Draw) -> list[Sample]:
+    with_zeros = np.array([[2, 0, 3, 1], [0, 2, 0, 3], [0, 0, 0, 2]], d.dtype)
+    return [*_sum_samples(d), case(with_zeros, axis=1), case(with_zeros.T.copy(), axis=0)]
+
+
+@composite(np.prod, samples=_prod_samples)
 def prod(
     a: Any,
     axis: Any = None,
@@ -141,7 +146,8 @@ def prod(
     return total if initial is None else total * initial
 
 
-_TIED = ((([1.0, 3.0, 3.0],), ([0.0, 0.5, 0.5],)),)
+_NAN_WINS = (([1.0, np.nan, 3.0],), ([0.0, 1.0, 0.0],))
+_TIED = ((([1.0, 3.0, 3.0],), ([0.0, 0.5, 0.5],)), _NAN_WINS)
 
 
 @composite(np.max, also=(np.amax,), samples=_extreme_samples, kinks=_TIED)
@@ -155,7 +161,10 @@ def max_(
 
 
 @composite(
-    np.min, also=(np.amin,), samples=_extreme_samples, kinks=((([3.0, 1.0, 1.0],), ([0.0, 0.5, 0.5],)),)
+    np.min,
+    also=(np.amin,),
+    samples=_extreme_samples,
+    kinks=((([3.0, 1.0, 1.0],), ([0.0, 0.5, 0.5],)), _NAN_WINS),
 )
 def min_(
     a: Any, axis: Any = None, out: Any = None, keepdims: bool = False, initial: Any = None, where: Any = None

@@ -117,9 +117,9 @@ def _bind_map(typing: Typing, op: Op, *nodes: Node, **params: Any) -> Node:
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
-    first = shapes[0]
-    if all(s == first for s in shapes):
-        return first
+    distinct = {s for s in shapes if s}
+    if len(distinct) <= 1:
+        return distinct.pop() if distinct else ()
     try:
         return np.broadcast_shapes(*shapes)
     except ValueError:
@@ -174,7 +174,7 @@ def map_op(
     `numpy` computes it on arrays, `scalar` on one element ("{0} * {1}", or a function of `jitgrad.vmath`).
     One partial derivative per argument, each a function of (output, *args) written with ops, or None where
     the derivative is zero everywhere, gives both reverse and forward mode; `vjp` and `jvp` replace them where
-    a product will not do. Dtypes follow the ufunc `like` (`numpy` itself by default). Tests draw the arguments
+    a product will not do. Dtypes follow the ufunc `like` (`numpy` itself by default). Tests draw arguments
     from `domain`, one interval or one for each; `kinks` are (arguments, derivatives) at undefined points.
     """
     ufunc: Any = like or numpy

@@ -24,7 +24,7 @@ from jitgrad.vmath.logarithm import log, log1p, log2, log10
 from jitgrad.vmath.power import cbrt, hypot, power
 from jitgrad.vmath.special import digamma, erf, erfc, lgamma
 from jitgrad.vmath.trigonometry import cos, sin, tan
-from jitgrad.vmath.ufuncs import ufunc
+from jitgrad.vmath.ufuncs import fingerprint, ufunc
 
 __all__ = [
     "arccos",
@@ -46,6 +46,7 @@ __all__ = [
     "exp2",
     "expm1",
     "fabs",
+    "fingerprint",
     "floor",
     "floor_divide",
     "fma",

@@ -43,23 +43,27 @@ def reduced(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
 
 def tail_of_exp(r: Scalar, c: Scalar) -> Scalar:
     """Return exp(r + c) - 1 - r."""
-    square = r * r
-    if r.bits == 32:
-        return fma(square, polynomial(r, EXP[32]), c)
-    half = 0.5 * square  # EXP begins with 1/2
-    rest = fma(r, 0.5 * r, -half) + c
-    return half + fma(square * r, polynomial(r, EXP[64][1:]), rest)
+    # EXP begins with exactly 1/2, whose term is the largest: its rounding error is added again.
+    half = 0.5 * r
+    first = half * r
+    second = fma(half, r, -first) + c
+    return first + fma(first * r, polynomial(r, [2 * p for p in EXP[r.bits][1:]]), second)
 
 
-def exp_of_rest(r: Scalar) -> Scalar:
-    """Return exp(r)."""
-    return 1 + fma(r * r, polynomial(r, EXP[r.bits]), r)
+def exp_parts(x: Scalar) -> tuple[Scalar, Scalar]:
+    """Return n as integer bits and exp(x) / 2**n."""
+    high, low = LN2[x.bits]
+    n, bits = nearest(x, LOG2E)
+    first = fma(n, -x.constant(high), x)
+    r = fma(n, -x.constant(low), first)
+    # The polynomial may have the rounded r; the sum has its exact parts.
+    return bits, 1 + (first + fma(n, -x.constant(low), r * r * polynomial(r, EXP[x.bits])))
 
 
 def exp(x: Scalar) -> Scalar:
     """Return e**x."""
-    n, r, _ = reduced(clamp(x, *RANGE[x.bits]))
-    return scale(exp_of_rest(r), n)
+    n, y = exp_parts(clamp(x, *RANGE[x.bits]))
+    return scale(y, n)
 
 
 def exp2(x: Scalar) -> Scalar:
@@ -67,7 +71,10 @@ def exp2(x: Scalar) -> Scalar:
     limit = 2.0 * RANGE[x.bits][0]
     x = clamp(x, limit, -limit)
     n, bits = nearest(x)
-    return scale(exp_of_rest((x - n) * LN2_NEAREST[x.bits][0]), bits)
+    factor = x.constant(LN2_NEAREST[x.bits][0])
+    part = x - n
+    r = part * factor
+    return scale(1 + fma(part, factor, r * r * polynomial(r, EXP[x.bits])), bits)
 
 
 def expm1_pair(x: Scalar, rest: Scalar | None = None) -> Pair:
@@ -89,8 +96,10 @@ def expm1(x: Scalar) -> Scalar:
     n, r, c = reduced(clamped)
     excess = x > NEAR_OVERFLOW[x.bits]
     power = power_of_two(select(excess, n - 1, n))
-    first, second = sum_of_ordered(power - 1, power * r)
-    total = first + fma(power, tail_of_exp(r, c), second)
+    whole = power - 1
+    error = (power - whole) - 1
+    first, second = sum_of_ordered(whole, power * r)
+    total = first + fma(power, tail_of_exp(r, c), second + error)
     return copysign(select(excess, total * 2, total), x)
 
 

@@ -8,33 +8,36 @@ from __future__ import annotations
 
 from jitgrad.vmath.coefficients import LN2_NEAREST
 from jitgrad.vmath.exact import copysign, fabs, fma, select, sqrt
-from jitgrad.vmath.exponential import NEAR_OVERFLOW, RANGE, exp_of_rest, reduced, tail_of_exp
+from jitgrad.vmath.exponential import NEAR_OVERFLOW, RANGE, exp_parts, reduced, tail_of_exp
 from jitgrad.vmath.logarithm import log1p_of_pair
 from jitgrad.vmath.pieces import INFINITY, NAN, at_most, power_of_two, quotient_of, sum_of_ordered
 from jitgrad.vmath.routine import routine
 from jitgrad.vmath.scalar import Scalar
 
+# Below this, sinh(x) is x.
+TINY = {32: 2.0**-13, 64: 2.0**-28}
 # Beyond this, log(2x) is arcsinh(x) and arccosh(x).
 LARGE = {32: 2.0**30, 64: 2.0**60}
 
 
 def sinh(x: Scalar) -> Scalar:
     """Return the hyperbolic sine as u + u / (2u + 1) with u = expm1(|x|) / 2."""
-    n, r, c = reduced(at_most(fabs(x), RANGE[x.bits][1] + 0.5))
-    excess = fabs(x) > NEAR_OVERFLOW[x.bits]
+    a = fabs(x)
+    n, r, c = reduced(at_most(a, RANGE[x.bits][1] + 0.5))
+    excess = a > NEAR_OVERFLOW[x.bits]
     power = power_of_two(select(excess, n - 2, n - 1))
     first, second = sum_of_ordered(power - 0.5, power * r)
-    u = first + fma(power, tail_of_exp(r, c), second)
+    u, rest = sum_of_ordered(first, fma(power, tail_of_exp(r, c), second))
     # The quotient is above 1/2 u where it counts and 1/2 where 2u + 1 overflows.
     quotient = select(u < 1e30, u / (2 * u + 1), x.constant(0.5))
-    y = u + quotient
-    return copysign(select(excess, 2 * y, y), x)
+    y = u + (quotient + rest)
+    return copysign(select(a < TINY[x.bits], a, select(excess, 2 * y, y)), x)
 
 
 def cosh(x: Scalar) -> Scalar:
     """Return the hyperbolic cosine as h + 1 / (4h) with h = exp(|x|) / 2."""
-    n, r, _ = reduced(at_most(fabs(x), RANGE[x.bits][1] + 0.5))
-    half = exp_of_rest(r) * power_of_two(n - 2) * 2
+    n, y = exp_parts(at_most(fabs(x), RANGE[x.bits][1] + 0.5))
+    half = y * power_of_two(n - 2) * 2
     return half + 0.25 / half
 
 

@@ -61,43 +61,48 @@ def lower(body: Body, builder: ir.IRBuilder, call: Any, raw: tuple[ir.Value, ...
     return builder.call(function, raw)
 
 
+def register(body: Body, resolve: Callable[..., Any]) -> None:
+    """Let kernels call `body` with the numba signature that `resolve(context, arguments)` returns."""
+
+    @type_callable(body)
+    def typing(context: Any) -> Callable[..., Any]:
+        def typer(*arguments: types.Type) -> Any:
+            return resolve(context, arguments)
+
+        typer.pysig = inspect.signature(body)  # type: ignore[attr-defined]
+        return typer
+
+    @lower_builtin(body, *[types.Any] * arity(body))
+    def lowering(context: Any, builder: ir.IRBuilder, call: Any, raw: tuple[ir.Value, ...]) -> ir.Value:
+        return lower(body, builder, call, raw)
+
+
+def arity(body: Body) -> int:
+    """Return the number of arguments of `body`."""
+    return len(inspect.signature(body).parameters)
+
+
 def routine(body: Body, integers: bool = False) -> Body:
     """Let kernels call `body`; its arguments and its result have one type.
 
     Other bodies call it as the Python function that it stays, which writes its code in place.
     """
+
+    def resolve(context: Any, arguments: tuple[types.Type, ...]) -> Any:
+        kind = common_type(body.__name__, context, arguments, integers)
+        return signature(kind, *[kind] * len(arguments))
+
+    register(body, resolve)
     ROUTINES[body.__name__] = body
-    arity = len(inspect.signature(body).parameters)
-
-    @type_callable(body)
-    def typing(context: Any) -> Callable[..., Any]:
-        def typer(*arguments: types.Type) -> Any:
-            kind = common_type(body.__name__, context, arguments, integers)
-            return signature(kind, *[kind] * arity)
-
-        typer.pysig = inspect.signature(body)  # type: ignore[attr-defined]
-        return typer
-
-    @lower_builtin(body, *[types.Any] * arity)
-    def lowering(context: Any, builder: ir.IRBuilder, call: Any, raw: tuple[ir.Value, ...]) -> ir.Value:
-        return lower(body, builder, call, raw)
-
     return body
 
 
 def conditional(body: Body) -> Body:
     """Let kernels call `body(condition, yes, no)`, where yes and no have one type."""
 
-    @type_callable(body)
-    def typing(context: Any) -> Callable[..., Any]:
-        def typer(condition: types.Type, yes: types.Type, no: types.Type) -> Any:
-            kind = common_type(body.__name__, context, (yes, no), integers=True)
-            return signature(kind, types.boolean, kind, kind)
+    def resolve(context: Any, arguments: tuple[types.Type, ...]) -> Any:
+        kind = common_type(body.__name__, context, arguments[1:], integers=True)
+        return signature(kind, types.boolean, kind, kind)
 
-        return typer
-
-    @lower_builtin(body, types.Any, types.Any, types.Any)
-    def lowering(context: Any, builder: ir.IRBuilder, call: Any, raw: tuple[ir.Value, ...]) -> ir.Value:
-        return lower(body, builder, call, raw)
-
+    register(body, resolve)
     return body

@@ -75,15 +75,16 @@ def erfc(x: Scalar) -> Scalar:
     """Return 1 - erf(x) without cancellation."""
     a = at_most(fabs(x), ERFC_RANGE[x.bits])
     centre = ERFC_CENTRE[x.bits]
-    s = a / (a + centre)
-    series = s * polynomial(2 * s - 1, ERFC[32] if x.bits == 32 else ERFC_LONG[64])
+    w = 1 / (a + centre)
+    t = fma(w, w.constant(-2 * centre), w.constant(1))
+    series = a * w * polynomial(t, ERFC[32] if x.bits == 32 else ERFC_LONG[64])
     square, square_low = product_of(a, a)
     n, r, c = reduced(-square)
     r, c = sum_of_ordered(r, c - square_low)
     tail = tail_of_exp(r, c)
     numerator, denominator = sum_of_ordered(x.constant(1), series), sum_of(x.constant(1), 2 * a)
     first, second = quotient_of(numerator, denominator)
-    y = scale(first + fma(first, r + tail, second), n)
+    y = scale(first + fma(first, r, fma(first, tail, second)), n)
     return select(x < 0, 2 - y, y)
 
 
@@ -181,7 +182,8 @@ def digamma_positive(x: Scalar) -> Scalar:
     inverse = 1 / x
     w = inverse * inverse
     far = log(x) - fma(w, polynomial(w, DIGAMMA_REST[64]), 0.5 * inverse)
-    return select(large, far, near + (error + second))
+    near = select(x < 2.0**-60, -inverse, near + (error + second))
+    return select(large, far, near)
 
 
 def digamma(x: Scalar) -> Scalar:

@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from jitgrad.vmath.coefficients import COS, COS_TURN, PI, SIN, SIN_TURN, TWO_OVER_PI
-from jitgrad.vmath.exact import fma, rint, select
+from jitgrad.vmath.exact import copysign, fabs, fma, rint, select
 from jitgrad.vmath.pieces import (
     EXPONENT_BIAS,
     MANTISSA,
@@ -32,6 +32,10 @@ from jitgrad.vmath.scalar import FLOAT64, Scalar
 TWO_OVER_PI_BITS = 1280
 # Per width: log2 of the exponents that share a table row, and the bits of each part of 2/pi in a row.
 ROW_BITS = {32: 0, 64: 5}
+# In float64, rows from 1 on are scaled so that no part is subnormal, and x is scaled back.
+ROW_1, ROW_SCALE = 2.0 ** (MANTISSA[64] + 2), 2**200
+# Below this, sin(x) and tan(x) are x; the float64 reduction loses subnormal bits and the sign of zero.
+TINY = 2.0**-28
 PARTS = {32: (29, 53), 64: (53, 53, 53, 53)}
 
 
@@ -51,7 +55,8 @@ def reduction_table(width: int) -> list[list[float]]:
         for part, bits in zip(parts, PARTS[width], strict=True):
             drop = max(rest.bit_length() - bits, 0)
             head = rest >> drop << drop
-            part.append(float(Fraction(head, 1 << TWO_OVER_PI_BITS)))
+            scale = ROW_SCALE if row and width == 64 else 1
+            part.append(float(Fraction(head * scale, 1 << TWO_OVER_PI_BITS)))
             rest -= head
     return parts
 
@@ -79,7 +84,8 @@ def reduced_float32(x: Scalar) -> tuple[Scalar, Scalar]:
 
 def reduced_float64(x: Scalar) -> tuple[Scalar, Pair]:
     """Return the quarter turns n, as integer bits, and the pair r with x = n pi/2 + r, for float64 x."""
-    products = [product_of(x, part) for part in table_row(x)]
+    scaled = select(fabs(x) < ROW_1, x, x * (1 / ROW_SCALE))
+    products = [product_of(scaled, part) for part in table_row(x)]
     (first, first_low), (second, second_low), (third, third_low), (fourth, _) = products
     turns, error = sum_of(fma(rint(first * 0.25), x.constant(-4), first), first_low)
     turns, other = sum_of(turns, second)
@@ -117,7 +123,7 @@ def sin(x: Scalar) -> Scalar:
     """Return the sine."""
     n, sine, cosine = sin_and_cos(x)
     y = rounded_to(x, flip(select((n & 1) == 0, sine, cosine), (n >> 1) << (n.bits - 1)))
-    return y if x.bits == 32 else select(x == 0, x, y)  # the float64 reduction loses the sign of zero
+    return y if x.bits == 32 else select(fabs(x) < TINY, x, y)
 
 
 def cos(x: Scalar) -> Scalar:
@@ -130,9 +136,13 @@ def tan(x: Scalar) -> Scalar:
     """Return the tangent."""
     n, sine, cosine = sin_and_cos(x)
     even = (n & 1) == 0
-    numerator = flip(select(even, sine, cosine), n << (n.bits - 1))
-    y = rounded_to(x, numerator) / rounded_to(x, select(even, cosine, sine))
-    return y if x.bits == 32 else select(x == 0, x, y)
+    numerator, denominator = flip(select(even, sine, cosine), n << (n.bits - 1)), select(even, cosine, sine)
+    if x.bits == 64:
+        return select(fabs(x) < TINY, x, numerator / denominator)
+    # A float32 reciprocal and one step of Newton's method, faster than the float64 division
+    reciprocal = wide(1 / narrow(denominator))
+    y = numerator * reciprocal
+    return copysign(narrow(fma(fma(-y, denominator, numerator), reciprocal, y)), narrow(y))
 
 
 for _body in (sin, cos, tan):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from numba import float32, float64, vectorize
 
-from jitgrad.vmath.routine import ROUTINES
+from jitgrad.vmath.routine import ROUTINES, arity
 
 
 @cache
@@ -33,10 +32,10 @@ def kernel(routine: Callable[..., Any]) -> Callable[..., Any]:
     def binary(x, y):
         return routine(x, y)
 
-    arity = len(inspect.signature(routine).parameters)
-    if arity > 2:
-        raise ValueError(f"{routine.__name__} takes {arity} arguments; a ufunc takes one or two")
-    function = unary if arity == 1 else binary
+    count = arity(routine)
+    if count > 2:
+        raise ValueError(f"{routine.__name__} takes {count} arguments; a ufunc takes one or two")
+    function = unary if count == 1 else binary
     function.__name__ = f"{routine.__name__}_{fingerprint()}"
     function.__qualname__ = function.__name__
     return function
@@ -53,6 +52,6 @@ def ufunc(name: str) -> np.ufunc:
     if name not in ROUTINES:
         raise ValueError(f"no routine {name!r} in jitgrad.vmath; there are {', '.join(sorted(ROUTINES))}")
     function = kernel(ROUTINES[name])
-    arity = len(inspect.signature(function).parameters)
-    built = vectorize([real(*[real] * arity) for real in (float32, float64)], cache=True)(function)
+    count = arity(ROUTINES[name])
+    built = vectorize([real(*[real] * count) for real in (float32, float64)], cache=True)(function)
     return getattr(built, "ufunc", built)
