@@ -5,8 +5,8 @@
 >>> @jitgrad.value_and_grad
 ... def loss(w, x):
 ...     return np.sum(np.exp(-x * w))
->>> loss(np.array([0.0, 1.0]), np.array([1.0, 0.0]))
-(np.float64(2.0), array([-1.,  0.]))
+>>> loss(np.array([0.0, 0.0]), np.array([1.0, 2.0]))
+(np.float64(2.0), array([-1., -2.]))
 """
 
 from jitgrad.errors import JitgradWarning as JitgradWarning

@@ -1,8 +1,7 @@
 """Arrays that a traced function uses without being given them, as nodes that refer to the array itself.
 
 A captured array is read at each call, so later changes of its contents are seen. Where the function itself
-changes an array while it is traced (a scratch buffer), each use means the contents at that moment: those become
-copies.
+changes an array while it is traced (a scratch buffer), each use means the contents at that moment, as a copy.
 """
 
 from __future__ import annotations

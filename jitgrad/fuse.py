@@ -113,7 +113,7 @@ def _required(graph: Graph) -> set[Node]:
     for node in graph.nodes():
         if is_call(node):
             required.add(node)
-            required.update(b for b in map(viewed, node.args) if b.args and not in_memory(b))
+            required.update(b for b in map(viewed, node.args) if b.op is not LITERAL and not in_memory(b))
         elif node.op.kind == "reduce" and not is_row_reduction(node):
             required.add(node)
         inline = [a for a in node.args if a not in required]

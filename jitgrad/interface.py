@@ -76,7 +76,9 @@ _DIRECT: dict[Any, Callable[..., Any]] = {
     np.shape: lambda a: a.shape,
     np.ndim: lambda a: a.ndim,
     np.size: lambda a, axis=None: a.size if axis is None else a.shape[axis],
-    np.result_type: lambda *given: np.result_type(*(g.dtype if isinstance(g, ArrayInterface) else g for g in given)),
+    np.result_type: lambda *given: np.result_type(
+        *(g.dtype if isinstance(g, ArrayInterface) else g for g in given)
+    ),
     np.iscomplexobj: lambda x: x.dtype.kind == "c",
     np.isrealobj: lambda x: x.dtype.kind != "c",
     np.copyto: _copyto,
@@ -113,7 +115,7 @@ class ArrayInterface(Operators):
             result = _reduce(ufunc, *inputs, **kwargs)
         elif kwargs:
             raise TypeError(
-                f"{name} at {user_line()}: the arguments {', '.join(kwargs)} are not supported on traced values"
+                f"{name} at {user_line()}: arguments {', '.join(kwargs)} are not supported on traced values"
             )
         elif method == "__call__":
             result = implementation(ufunc)(*inputs)
@@ -139,12 +141,14 @@ class ArrayInterface(Operators):
     # What Python or NumPy would need a value for
 
     def __array__(self, *_: Any, **__: Any) -> NoReturn:
-        self._no_number("a conversion to ndarray", "Use it as it is; numpy.stack makes an array of several; " + _LIST)
+        self._no_number(
+            "a conversion to ndarray", "Use it as it is; numpy.stack makes an array of several; " + _LIST
+        )
 
     def __bool__(self) -> NoReturn:
         raise TraceError(
-            f"`if`, `while`, `and`, `or`, `not` or bool() at {user_line()} needs a value, but {self!r} has none while "
-            f"tracing. Use numpy.where(condition, a, b) and & | ~, or {_STATIC}"
+            f"`if`, `while`, `and`, `or`, `not`, bool() at {user_line()} need a value, but {self!r} has none "
+            f"while tracing. Use numpy.where(condition, a, b) and & | ~, or {_STATIC}"
         )
 
     def _no_number(self, kind: str, advice: str) -> NoReturn:
@@ -318,8 +322,8 @@ class ArrayInterface(Operators):
 
 
 _METHODS = (
-    "sum prod mean var std max min any all argmax argmin ptp cumsum cumprod ravel squeeze swapaxes repeat take "
-    "dot clip round trace diagonal argsort nonzero searchsorted compress choose"
+    "sum prod mean var std max min any all argmax argmin ptp cumsum cumprod ravel squeeze swapaxes repeat "
+    "take dot clip round trace diagonal argsort nonzero searchsorted compress choose"
 )
 
 

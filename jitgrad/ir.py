@@ -50,7 +50,7 @@ class Op:
     `numpy` computes it on arrays; `infer` gives the aval from the arguments' avals and the params; `bind` turns
     arguments of any kind into a Node (broadcasting and casting included); `vjp(g, out, *args, **params)` returns one
     cotangent or None per argument, `jvp(tangents, out, *args, **params)` the tangent of the output; `scalar` is one
-    element's expression in the dialect that every target accepts. Tests draw their calls from `samples` and compare
+    element's expression in the dialect that every target accepts, for the dtype kinds `scalar_kinds`. Tests draw their calls from `samples` and compare
     with `reference`.
     """
 
@@ -62,6 +62,7 @@ class Op:
     vjp: Callable[..., tuple[Any, ...]] | None = None
     jvp: Callable[..., Any] | None = None
     scalar: str | None = None
+    scalar_kinds: str = "biuf"
     cost: int = 1
     samples: Callable[..., Any] | None = None
     undefined: str = ""
@@ -209,7 +210,7 @@ def as_node(value: Any) -> Node:
     """A node for a node, a Python scalar (weakly typed), a NumPy scalar or an array."""
     if isinstance(value, Node):
         return value
-    if isinstance(value, (bool, int, float, complex)):
+    if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
         return literal(value, weak=not isinstance(value, bool))
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":

@@ -177,8 +177,8 @@ class Function:
         if isinstance(function, Function):
             names = tuple(dict.fromkeys((*names, *function._static_names)))
         self._function = function
+        self._static_names: tuple[str, ...] = names
         self._transform = transform
-        self._static_names = names
         self._static_positions = static_positions(function, names)
         self._engine = engine
         self._options = (transform, names, engine)
@@ -242,8 +242,8 @@ class Function:
         self._programs.retraces += 1
         if self._programs.retraces == MANY_RETRACES:
             warnings.warn(
-                f"{name_of(self._function)} was traced {MANY_RETRACES} times again because {name}, which it reads "
-                "from outside, had changed. Pass it as an argument instead",
+                f"{name_of(self._function)} was traced {MANY_RETRACES} times again because {name}, which it "
+                "reads from outside, had changed. Pass it as an argument instead",
                 JitgradWarning,
                 stacklevel=3,
             )
@@ -308,9 +308,10 @@ class Function:
 def jit(function: Any = None, *, static_argnames: str | Sequence[str] = ()) -> Any:
     """Compile a function of arrays.
 
-    The function is run once on traced values for each structure, shape and dtype of its arguments; then the compiled
-    program runs. Numbers and arrays are run-time values; arguments named in `static_argnames` are Python values that
-    may decide what the function does. What it computes with NumPy from other arrays is computed once, when tracing.
+    The function is run once on traced values for each structure, shape and dtype of its arguments; then the
+    compiled program runs. Numbers and arrays are run-time values; arguments named in `static_argnames` are
+    Python values that may decide what the function does. Arrays that it closes over are read at each call; what
+    it computes from those alone with NumPy is computed once, when tracing.
 
     >>> import numpy as np
     >>> @jit
@@ -333,9 +334,10 @@ def value_and_grad(
 ) -> Any:
     """Turn a function with a floating-point result into one that returns (value, gradient), in one program.
 
-    The gradient has the structure, shapes and dtypes of the argument with number `argnums`, or is a tuple of several
-    for a tuple. With `has_aux` the function returns (value, aux), and the result is ((value, aux), gradient).
-    Raises TypeError for a result that is no floating-point number and for arguments that are not floating-point.
+    The gradient has the structure, shapes and dtypes of the argument with number `argnums`, or is a tuple of
+    several for a tuple. With `has_aux` the function returns (value, aux), and the result is
+    ((value, aux), gradient). Raises TypeError for a result that is no floating-point number and for arguments
+    that are not floating-point.
 
     >>> import numpy as np
     >>> value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
@@ -449,8 +451,9 @@ class Pull:
 def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> tuple[Any, ...]:
     """Return a function's value at arguments, and the function from the value's cotangent to the arguments'.
 
-    The cotangent must be built like the value. The arguments are copied where the way back needs them, so they may be
-    overwritten meanwhile. With `has_aux` the function returns (value, aux), and the result is (value, pull, aux).
+    The cotangent must be built like the value. The arguments are copied where the way back needs them: they
+    may be overwritten meanwhile. With `has_aux` the function returns (value, aux), and the result is
+    (value, pull, aux).
 
     >>> import numpy as np
     >>> out, pull = vjp(lambda x: x * x, np.array([1.0, 2.0]))

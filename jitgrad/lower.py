@@ -62,8 +62,7 @@ def fuses(node: Node) -> bool:
     return (
         node.op.kind == "map"
         and node.op.scalar is not None
-        and node.dtype in FUSIBLE_DTYPES
-        and all(a.dtype in FUSIBLE_DTYPES for a in node.args)
+        and all(n.dtype in FUSIBLE_DTYPES and n.dtype.kind in node.op.scalar_kinds for n in (node, *node.args))
     )
 
 
@@ -148,7 +147,7 @@ class Body:
         return self._over(node, node.args[-1], index, params["start"], params["step"], under)
 
     def _concatenated(self, node: Node, index: Map, axis: int) -> Node:
-        *parts, last = (part for part in node.args if part.shape[axis])
+        *parts, last = [part for part in node.args if part.shape[axis]] or node.args[:1]
         ends = [0]
         for part in parts:
             ends.append(ends[-1] + part.shape[axis])

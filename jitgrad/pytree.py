@@ -1,7 +1,8 @@
 """Nested containers to a flat list of leaves, with a hashable description from which to build them again.
 
-Containers are dict, OrderedDict, list, tuple, namedtuple, dataclass and None (an empty container); everything else is
-a leaf. A tree is LEAF or a tuple (build, meta, children): `build(meta, values)` makes the container from its parts.
+Containers are dict, OrderedDict, list, tuple, namedtuple, dataclass and None (an empty container); everything
+else is a leaf. Dataclass fields with metadata {"static": True} belong to the structure. A tree is LEAF or a
+tuple (build, meta, children): `build(meta, values)` makes the container from its parts.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _build_dict(meta: tuple[Any, tuple[Any, ...]], values: list[Any]) -> Any:
 def _build_dataclass(
     meta: tuple[Any, tuple[str, ...], tuple[tuple[str, Any], ...]], values: list[Any]
 ) -> Any:
-    """Fields are set as they are: __init__ and __post_init__ may convert or check, which a gradient need not pass."""
+    """Set the fields as they are: __post_init__ may convert or check what a gradient need not fulfil."""
     kind, names, static = meta
     made = object.__new__(kind)
     for name, value in (*zip(names, values, strict=True), *static):

@@ -1,4 +1,4 @@
-"""The arguments of a call to the key of the program that serves it, and to the arrays that the program takes."""
+"""The arguments of a call to the key of the program that serves it, and to the arrays that it takes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Input:
 
 
 def key_of(value: Any, arrays: list[Any]) -> Any:
-    """Return what distinguishes programs as far as one argument matters, and append its leaves to `arrays`."""
+    """Return what one argument contributes to a program's key, and append its leaves to `arrays`."""
     kind = type(value)
     if kind is np.ndarray:
         arrays.append(value)
@@ -120,7 +120,7 @@ def static_positions(function: Callable[..., Any], names: Collection[str]) -> fr
 def split(
     args: tuple[Any, ...], kwargs: dict[str, Any], positions: Collection[int], names: Collection[str]
 ) -> tuple[tuple[Any, ...], dict[str, Any], list[tuple[int | str, Any]]]:
-    """Return the arguments without static ones (None in their places), keywords in order, and the static ones."""
+    """Return the arguments with None for static ones, the other keywords in order, and the static ones."""
     traced = tuple([None if i in positions else a for i, a in enumerate(args)]) if positions else args
     static: list[tuple[int | str, Any]] = [(i, args[i]) for i in sorted(positions) if i < len(args)]
     static += [(k, kwargs[k]) for k in sorted(kwargs) if k in names]
@@ -175,7 +175,7 @@ class Arguments:
         return [described(leaf, partial(self._place, i, function)) for i, leaf in enumerate(self.leaves)]
 
     def _place(self, i: int, function: Callable[..., Any]) -> str:
-        """A leaf's place in the user's words: "argument 2 (params)['w']" for [0][2]['w'] in (args, kwargs)."""
+        """A leaf's place in the user's words: "argument 2 (p)['w']" for [0][2]['w'] in (args, kwargs)."""
         which, _, rest = paths(self.tree)[i][1:].partition("]")
         name, _, rest = rest[1:].partition("]")
         return (argument_name(function, int(name)) if which == "0" else f"argument {name[1:-1]}") + rest

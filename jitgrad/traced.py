@@ -1,6 +1,6 @@
 """The value that a function sees while it is traced: a box around a node, with the interface of an ndarray.
 
-Assignment in place replaces the node. A view (a slice, a transpose, a reshape) knows how to read its node from
+Assignment in place replaces the node. A view (a slice, transpose or reshape) knows how to read its node from
 that of its base, and how to write it back, so both follow each other's changes as NumPy's arrays do.
 """
 
@@ -71,8 +71,8 @@ active = _Active()  # the trace under way in this thread
 class View:
     """Where a traced value lies in another one, its base.
 
-    `write` turns the base's node and the view's new node into the base's new node; `layout` applies the view to
-    an array of the base's strides; places are equal for views of the same elements of the base.
+    `write` turns the base's node and the view's new node into the base's new node; `layout` applies the view
+    to an array of the base's strides; places are equal for views of the same elements of the base.
     """
 
     base: Traced
@@ -129,9 +129,9 @@ def _contiguous(shape: tuple[int, ...]) -> Layout:
 _ALIASING = {
     getattr(np, name)
     for name in (
-        "array_split atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diagonal dsplit expand_dims "
-        "flip fliplr flipud hsplit matrix_transpose moveaxis permute_dims ravel real reshape rollaxis rot90 "
-        "split squeeze swapaxes transpose unstack vsplit"
+        "array_split atleast_1d atleast_2d atleast_3d broadcast_arrays broadcast_to diagonal dsplit "
+        "expand_dims flip fliplr flipud hsplit matrix_transpose moveaxis permute_dims ravel real reshape "
+        "rollaxis rot90 split squeeze swapaxes transpose unstack vsplit"
     ).split()
     if hasattr(np, name)
 }
@@ -237,7 +237,8 @@ class Traced(ArrayInterface):
             )
         if not np.can_cast(result.dtype, self.dtype, "same_kind"):
             raise TypeError(
-                f"{name}: in place, {result.dtype} does not go into {self.dtype}. Write x = x + y for a new array"
+                f"{name}: in place, {result.dtype} does not go into {self.dtype}. "
+                "Write x = x + y for a new array"
             )
         with located(user_line()):
             self._write(cast(result.node, dtype=self.dtype))

@@ -19,7 +19,7 @@ from jitgrad.ir import Node, literal
 from jitgrad.location import user_line
 from jitgrad.ops.structure import alias
 from jitgrad.ops.table import is_differentiable
-from jitgrad.pytree import Tree, describe, flatten, flatten_like, paths, unflatten
+from jitgrad.pytree import LEAF, Tree, describe, flatten, flatten_like, paths, unflatten
 from jitgrad.signature import argument_name
 from jitgrad.traced import Trace, Traced, active
 
@@ -112,8 +112,8 @@ def _variables(function: Function, i: int, value: Any) -> tuple[list[Traced], An
         if not is_differentiable(leaf.dtype):
             name = argument_name(function, i)
             raise NotDifferentiable(
-                f"{name}{path} at {user_line()} has dtype {leaf.dtype}: only floating-point numbers have derivatives. "
-                "Convert it (x.astype(float), 1.0 for 1), or choose others with argnums"
+                f"{name}{path} at {user_line()} has dtype {leaf.dtype}: only floating-point numbers have "
+                "derivatives. Convert it (x.astype(float), 1.0 for 1), or choose others with argnums"
             )
     variables = [_variable(leaf) for leaf in leaves]
     return variables, unflatten(tree, variables)
@@ -123,17 +123,17 @@ def _scalar_output(function: Function, value: Any) -> Traced:
     if isinstance(value, (float, np.floating)):
         value = _trace().wrap(value)
     if not isinstance(value, Traced):
-        raise TypeError(
-            f"the gradient of {name_of(function)} at {user_line()} needs one floating-point number, "
-            f"got {describe(flatten(value)[1]) if not np.isscalar(value) else repr(value)} ({type(value).__name__})"
-        )
+        tree = flatten(value)[1]
+        raise TypeError(_not_one_number(function, repr(value) if tree is LEAF else describe(tree)))
     if value.shape or not is_differentiable(value.dtype):
-        raise TypeError(
-            f"the gradient of {name_of(function)} at {user_line()} needs one floating-point number as output, "
-            f"got {value.node.aval}. "
-            + ("Sum it, or use jitgrad.vjp" if value.shape else "Convert it to float")
-        )
+        remedy = "Sum it, or use jitgrad.vjp" if value.shape else "Convert it to float"
+        raise TypeError(f"{_not_one_number(function, str(value.node.aval))}. {remedy}")
     return value
+
+
+def _not_one_number(function: Function, got: str) -> str:
+    needed = f"the gradient of {name_of(function)} at {user_line()} needs one floating-point number as output"
+    return f"{needed}, got {got}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,8 @@ class Gradient:
 def _split_aux(function: Function, output: Any) -> tuple[Any, Any]:
     if not isinstance(output, tuple) or len(output) != 2:
         raise TypeError(
-            f"has_aux=True at {user_line()}: {name_of(function)} must return (value, aux), got {type(output).__name__}"
+            f"has_aux=True at {user_line()}: {name_of(function)} must return (value, aux), "
+            f"got {type(output).__name__}"
         )
     return output
 

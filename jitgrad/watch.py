@@ -1,8 +1,8 @@
 """Notice that a variable which a traced function read from outside has been given another value since.
 
 Watched are the closure variables and globals that the function's code names, the attributes that it reads of
-objects among them, and the same of functions of its module that it calls. The contents of arrays are not: those
-are read anew at each call anyway.
+objects among them, and the same of functions of its module that it calls. The contents of arrays are not:
+those are read anew at each call anyway.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Watch:
             if len(now) != len(leaves) or not all(map(_same, now, leaves)):
                 return name
         return None
-
 
     def settled(self) -> Watch | None:
         """Without what the function itself has changed since: counters, logs; None if nothing is left."""
@@ -159,7 +158,10 @@ class _Search:
         if isinstance(value, (type, BuiltinFunctionType)):
             return False
         if isinstance(value, ModuleType):
-            if _root(value.__name__) not in _LIBRARIES and _root(value.__name__) not in sys.stdlib_module_names:
+            if (
+                _root(value.__name__) not in _LIBRARIES
+                and _root(value.__name__) not in sys.stdlib_module_names
+            ):
                 self._enter_attributes(value, name, attributes, function, depth)
             return False
         if isinstance(value, (dict, list, tuple)):

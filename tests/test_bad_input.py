@@ -1,4 +1,4 @@
-"""Wrong use: an error that says what happened, in which line of the user's program, and what to write instead."""
+"""Wrong use: an error that says what happened, in which line of the user's program, and what to do."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(function: Callable[..., Any], *args: Any) -> Any:
     return interpret(jit(function))(*args)
 
 
-# What needs a value -------------------------------------------------------------------------------------------
+# What needs a value ----------------------------------------------------------------------------------------
 
 
 def branch(x: Any) -> Any:
@@ -112,19 +112,27 @@ def test_a_pullback_used_after_its_trace_is_an_error() -> None:
         kept[0](1.0)
 
 
-# Shapes, dtypes, indices --------------------------------------------------------------------------------------
+# Shapes, dtypes, indices -----------------------------------------------------------------------------------
 
 WRONG: dict[str, tuple[Callable[..., Any], type[Exception], str]] = {
     "add": (lambda x: x + np.ones(4), ValueError, rf"add at {LINE}: shapes \(3,\), \(4,\) do not broadcast"),
     "matmul": (lambda x: np.ones((2, 4)) @ x, ValueError, rf"matmul at {LINE}: inner sizes differ"),
     "reshape": (lambda x: x.reshape(2, 2), ValueError, rf"reshape at {LINE}: 3 elements"),
-    "concatenate": (lambda x: np.concatenate([x, np.ones((1, 1))]), ValueError, f"concatenate at {LINE}: shapes"),
+    "concatenate": (
+        lambda x: np.concatenate([x, np.ones((1, 1))]),
+        ValueError,
+        f"concatenate at {LINE}: shapes",
+    ),
     "an axis": (lambda x: x.sum(axis=2), ValueError, f"at {LINE}: axis 2 is out of bounds"),
     "an index": (lambda x: x[3], IndexError, f"at {LINE}: index 3 is out of bounds"),
     "too many indices": (lambda x: x[0, 0], IndexError, f"at {LINE}: too many indices"),
     "a float index": (lambda x: x[1.0], IndexError, f"at {LINE}: an index must be an integer"),
     "a traced mask": (lambda x: x[x > 0], TypeError, f"at {LINE}: a boolean mask that depends on the inputs"),
-    "assignment": (lambda x: x.__setitem__(slice(2), np.ones(3)), ValueError, f"at {LINE}: shape .* broadcast"),
+    "assignment": (
+        lambda x: x.__setitem__(slice(2), np.ones(3)),
+        ValueError,
+        f"at {LINE}: shape .* broadcast",
+    ),
     "in place": (lambda x: x[0:1].__iadd__(x), ValueError, f"add at {LINE}: in place, .* x = x . y"),
     "in place dtype": (lambda x: x.astype(int).__iadd__(x), TypeError, f"add at {LINE}: in place, float64"),
     "a broadcast view": (lambda x: np.broadcast_to(x, (2, 3)).fill(0), ValueError, f"at {LINE}: .* x.copy"),
@@ -132,10 +140,18 @@ WRONG: dict[str, tuple[Callable[..., Any], type[Exception], str]] = {
     "iteration over a number": (lambda x: list(x[0]), TypeError, f"iteration at {LINE} over a 0-d value"),
     "mT of a vector": (lambda x: x.mT, ValueError, f"mT at {LINE}: matrix transpose needs"),
     "a string operand": (lambda x: x + "1", TypeError, f"at {LINE}: arrays of dtype <U1"),
-    "an object array operand": (lambda x: x + np.array([1, None, 2]), TypeError, f"at {LINE}: arrays of dtype object"),
+    "an object array operand": (
+        lambda x: x + np.array([1, None, 2]),
+        TypeError,
+        f"at {LINE}: arrays of dtype object",
+    ),
     "a huge integer": (lambda x: x + 10**30, OverflowError, f"at {LINE}: the integer .* write it as a float"),
     "astype of a string": (lambda x: x.astype(str), TypeError, f"astype at {LINE}: .* cannot be traced"),
-    "a masked array": (lambda x: x + np.ma.masked_array(X, X > 0), TypeError, f"masked array at {LINE}: .*filled"),
+    "a masked array": (
+        lambda x: x + np.ma.masked_array(X, X > 0),
+        TypeError,
+        f"masked array at {LINE}: .*filled",
+    ),
 }
 
 
@@ -168,7 +184,7 @@ def test_the_innermost_line_is_named_once() -> None:
     assert str(caught.value).count("test_bad_input.py") == 1
 
 
-# Functions that are missing -----------------------------------------------------------------------------------
+# Functions that are missing --------------------------------------------------------------------------------
 
 MISSING: dict[str, tuple[Callable[..., Any], str]] = {
     "a function": (lambda x: np.linalg.svd(x), "numpy.linalg.svd"),
@@ -215,11 +231,14 @@ def test_a_traced_value_cannot_go_into_an_ndarray() -> None:
         assert line_of(function, offset) in str(caught.value)
 
 
-# Arguments ----------------------------------------------------------------------------------------------------
+# Arguments -------------------------------------------------------------------------------------------------
 
 ARGUMENTS: dict[str, tuple[Any, str]] = {
     "a string": ("adam", r"argument 1 \(y\) at LINE is of type str.*static_argnames"),
-    "a string in a dict": ({"w": X, "mode": ["x"]}, r"argument 1 \(y\)\['mode'\]\[0\] at LINE is of type str"),
+    "a string in a dict": (
+        {"w": X, "mode": ["x"]},
+        r"argument 1 \(y\)\['mode'\]\[0\] at LINE is of type str",
+    ),
     "an object array": (np.array([None, 1]), r"argument 1 \(y\) at LINE has dtype object"),
     "a structured array": (np.zeros(2, "i4,f4"), "has dtype .*cannot be compiled"),
     "an array of strings": (np.array(["a"]), "has dtype <U1, which cannot be compiled"),
@@ -261,7 +280,9 @@ def test_a_static_argument_must_be_hashable_and_known() -> None:
         function(X, n=[1])
     with pytest.raises(TypeError, match=f"static argument 1 at {LINE} must be hashable, got ndarray"):
         function(X, X)
-    with pytest.raises(TypeError, match=f"static argument 1 at {LINE} must be known when tracing, got <traced"):
+    with pytest.raises(
+        TypeError, match=f"static argument 1 at {LINE} must be known when tracing, got <traced"
+    ):
         run(lambda x: function(x, x[0]), X)
     with pytest.raises(ValueError, match=f"static_argnames at {LINE}: 'm' is none of x, n"):
         jit(lambda x, n: x, static_argnames=("n", "m"))
@@ -273,14 +294,17 @@ def test_what_is_no_function(transform: Any) -> None:
         transform(3)
 
 
-# grad ---------------------------------------------------------------------------------------------------------
+# grad ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("transform", [grad, value_and_grad])
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda x: x * 2, r"needs one floating-point number as output, got float64\[3\]. Sum it, or use jitgrad.vjp"),
+        (
+            lambda x: x * 2,
+            r"needs one floating-point number as output, got float64\[3\]. Sum it, or use jitgrad.vjp",
+        ),
         (lambda x: np.sum(x > 0), r"got int64\[\]. Convert it to float"),
         (lambda x: np.all(x > 0), r"got bool\[\]"),
         (lambda x: (np.sum(x), x), "got a tuple of 2"),
@@ -309,12 +333,18 @@ def test_only_floating_point_arguments_are_differentiated(argument: Any, message
         grad(lambda x: np.sum(x))(argument)
 
 
-@pytest.mark.parametrize(("argnums", "message"), [
-    (2, r"argnums=2 at LINE: <lambda> was called with 2 positional arguments, so argnums go from -2 to 1"),
-    (-3, "argnums=-3"),
-    ((0, 5), r"argnums=\(0, 5\)"),
-    ((0, -2), r"argnums=\(0, -2\) at LINE names an argument of <lambda> twice"),
-])
+@pytest.mark.parametrize(
+    ("argnums", "message"),
+    [
+        (
+            2,
+            r"argnums=2 at LINE: <lambda> was called with 2 positional arguments, so argnums go from -2 to 1",
+        ),
+        (-3, "argnums=-3"),
+        ((0, 5), r"argnums=\(0, 5\)"),
+        ((0, -2), r"argnums=\(0, -2\) at LINE names an argument of <lambda> twice"),
+    ],
+)
 def test_wrong_argnums(argnums: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message.replace("LINE", LINE)):
         grad(lambda x, y: np.sum(x * y), argnums)(X, X)
@@ -327,28 +357,44 @@ def test_argnums_that_are_no_numbers(argnums: Any) -> None:
 
 
 def test_has_aux_needs_a_pair() -> None:
-    with pytest.raises(TypeError, match=rf"has_aux=True at {LINE}: <lambda> must return \(value, aux\), got "):
+    with pytest.raises(
+        TypeError, match=rf"has_aux=True at {LINE}: <lambda> must return \(value, aux\), got "
+    ):
         grad(lambda x: np.sum(x), has_aux=True)(X)
 
 
-# vjp ----------------------------------------------------------------------------------------------------------
+# vjp -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("cotangent", "error", "message"),
     [
-        (np.ones(2), ValueError, "must be built like the output: expected a dict with keys 'a', 'b', got ndarray"),
+        (
+            np.ones(2),
+            ValueError,
+            "must be built like the output: expected a dict with keys 'a', 'b', got ndarray",
+        ),
         ({"a": X}, ValueError, "expected a dict with keys 'a', 'b', got dict"),
         ({"a": X, "b": [X]}, ValueError, r"expected a tuple of 1 at \['b'\], got list"),
-        ({"a": X[:2], "b": (1.0,)}, ValueError, r"\['a'\] at LINE must have the output's shape \(3,\), got \(2,\)"),
-        ({"a": 1.0, "b": (1.0,)}, ValueError, r"\['a'\] at LINE must have the output's shape \(3,\), got \(\)"),
+        (
+            {"a": X[:2], "b": (1.0,)},
+            ValueError,
+            r"\['a'\] at LINE must have the output's shape \(3,\), got \(2,\)",
+        ),
+        (
+            {"a": 1.0, "b": (1.0,)},
+            ValueError,
+            r"\['a'\] at LINE must have the output's shape \(3,\), got \(\)",
+        ),
         ({"a": X.astype("f4"), "b": (1.0,)}, TypeError, "must have the output's dtype float64, got float32"),
         ({"a": X, "b": (None,)}, TypeError, r"\['b'\]\[0\] at LINE must be an array, got NoneType"),
         ({"a": X, "b": ("1",)}, TypeError, "must be an array, got str"),
     ],
 )
 @pytest.mark.parametrize("nested", [False, True])
-def test_a_cotangent_must_fit_the_output(cotangent: Any, error: type[Exception], message: str, nested: bool) -> None:
+def test_a_cotangent_must_fit_the_output(
+    cotangent: Any, error: type[Exception], message: str, nested: bool
+) -> None:
     def function(x: Any) -> Any:
         return {"a": x * 2, "b": (np.sum(x),)}
 

@@ -33,7 +33,9 @@ def check_gradient(function: Callable[..., Any], *args: Any) -> None:
     gradients = interpret(grad(function, tuple(range(len(args)))))(*args)
     directions = [rng.standard_normal(np.shape(a)) for a in args]
     step = 1e-6
-    ahead, behind = (function(*(a + s * d for a, d in zip(args, directions, strict=True))) for s in (step, -step))
+    ahead, behind = (
+        function(*(a + s * d for a, d in zip(args, directions, strict=True))) for s in (step, -step)
+    )
     slope = sum(np.sum(g * d) for g, d in zip(gradients, directions, strict=True))
     np.testing.assert_allclose(slope, (ahead - behind) / (2 * step), rtol=1e-6, atol=1e-8)
 
@@ -50,7 +52,7 @@ def counted(function: Callable[..., Any]) -> Any:
     return wrapper, runs
 
 
-# Forms --------------------------------------------------------------------------------------------------------
+# Forms -----------------------------------------------------------------------------------------------------
 
 
 def test_decorators_work_with_and_without_arguments() -> None:
@@ -107,7 +109,15 @@ def test_has_aux_of_grad_and_vjp() -> None:
 
 @pytest.mark.parametrize(
     ("argnums", "expected"),
-    [(0, 12.0), (1, 8.0), (-1, 6.0), ((0, 2), (12.0, 6.0)), ([1], (8.0,)), ((-1, 0), (6.0, 12.0)), (np.int64(2), 6.0)],
+    [
+        (0, 12.0),
+        (1, 8.0),
+        (-1, 6.0),
+        ((0, 2), (12.0, 6.0)),
+        ([1], (8.0,)),
+        ((-1, 0), (6.0, 12.0)),
+        (np.int64(2), 6.0),
+    ],
 )
 def test_argnums_choose_the_arguments(argnums: Any, expected: Any) -> None:
     assert interpret(grad(lambda x, y, z: x * y * z, argnums))(2.0, 3.0, 4.0) == expected
@@ -207,7 +217,7 @@ def test_static_arguments_that_are_equal_but_not_the_same_are_told_apart() -> No
     assert function(np.ones(1, np.int32), True).dtype == np.int32
 
 
-# Values -------------------------------------------------------------------------------------------------------
+# Values ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wrap", [jit, interpret])
@@ -338,7 +348,7 @@ def test_scipy_minimizes_with_value_and_grad() -> None:
     np.testing.assert_allclose(found.x, np.ones(5), atol=1e-3)
 
 
-# Nesting ------------------------------------------------------------------------------------------------------
+# Nesting ---------------------------------------------------------------------------------------------------
 
 
 def test_derivatives_of_any_order() -> None:
@@ -393,7 +403,12 @@ def test_an_inner_function_that_assigns_to_an_outer_value() -> None:
 
 def test_transforms_compose() -> None:
     square = lambda x: np.sum(x * x)
-    for function in (jit(grad(square)), grad(jit(square)), jit(jit(grad(jit(square)))), jit(lambda x: vjp(square, x)[1](1.0)[0])):
+    for function in (
+        jit(grad(square)),
+        grad(jit(square)),
+        jit(jit(grad(jit(square)))),
+        jit(lambda x: vjp(square, x)[1](1.0)[0]),
+    ):
         np.testing.assert_array_equal(interpret(function)(X), 2 * X)
     hessian_product = grad(lambda x: np.sum(grad(square)(x) * X))
     np.testing.assert_array_equal(interpret(hessian_product)(X), 2 * X)
@@ -417,7 +432,7 @@ def test_a_recursive_function() -> None:
     assert factorial(1.0, 5) == 120.0
 
 
-# vjp ----------------------------------------------------------------------------------------------------------
+# vjp -------------------------------------------------------------------------------------------------------
 
 
 def test_vjp_returns_a_cotangent_for_each_argument() -> None:
@@ -465,7 +480,7 @@ def test_a_pullback_made_outside_runs_inside_a_trace() -> None:
     np.testing.assert_array_equal(interpret(jit(lambda g: pull(g)[0] * 2))(3.0), 12 * X)
 
 
-# Tracing again ------------------------------------------------------------------------------------------------
+# Tracing again ---------------------------------------------------------------------------------------------
 
 
 def test_a_function_is_traced_once_for_each_kind_of_arguments() -> None:
@@ -498,14 +513,17 @@ def test_transforms_made_anew_share_their_programs() -> None:
 
 
 def test_a_function_that_dies_takes_its_programs_along() -> None:
-    weights = np.ones(4)
-    alive = weakref.ref(weights)
+    def use() -> Any:
+        weights = np.ones(4)
 
-    def function(x: Any) -> Any:
-        return np.sum(x * weights)
+        def function(x: Any) -> Any:
+            return np.sum(x * weights)
 
-    interpret(grad(function))(X)
-    del function, weights
+        interpret(grad(function))(X)
+        vjp(function, X)[1](1.0)
+        return weakref.ref(weights)
+
+    alive = use()
     gc.collect()
     assert alive() is None
 
@@ -626,7 +644,7 @@ def test_an_error_while_tracing_leaves_nothing_behind() -> None:
     np.testing.assert_array_equal(function(X), 2 * X)
 
 
-# Inspection ---------------------------------------------------------------------------------------------------
+# Inspection ------------------------------------------------------------------------------------------------
 
 
 def test_graph_source_and_explanation() -> None:

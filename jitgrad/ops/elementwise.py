@@ -216,6 +216,7 @@ power: Op = vector_op(
     lambda out, x, y: where(equal(y, 0), 0, y * power(x, y - 1)),
     lambda out, x, y: where(equal(x, 0) & (y >= 0), 0, out * log(x)),
     cost=2 * _TRANSCENDENTAL,
+    scalar_kinds="f",
     domain=(0.3, 3),
     undefined="at x = 0 the derivative to y is 0; at y = 0 that to x is 0",
     kinks=(
@@ -248,7 +249,7 @@ def _pow_samples(d: Draw) -> list[Sample]:
 def pow_(x: Any, y: Any) -> Any:
     """x ** y; a Python number of -2, -1, -0.5, 0.5, 1, 2, 3 or 4 becomes products, quotients and roots."""
     dtype = getattr(x, "dtype", None)
-    if dtype is None or not isinstance(y, (int, float)) or isinstance(y, bool) or y not in _SHORT_POWERS:
+    if dtype is None or type(y) not in (int, float) or y not in _SHORT_POWERS:
         return power(x, y)
     if dtype.kind == "f" or (dtype.kind in "iu" and isinstance(y, int) and y > 0):
         return _SHORT_POWERS[y](x)

@@ -161,6 +161,7 @@ def map_op(
     typing: Typing | None = None,
     vjp: Callable[..., Any] | None = None,
     jvp: Callable[..., Any] | None = None,
+    scalar_kinds: str = "biuf",
     cost: int = 1,
     undefined: str = "",
     domain: Domain = (-2.0, 2.0),
@@ -171,7 +172,8 @@ def map_op(
 ) -> Op:
     """Declare an elementwise op.
 
-    `numpy` computes it on arrays, `scalar` on one element ("{0} * {1}", or a function of `jitgrad.vmath`).
+    `numpy` computes it on arrays, `scalar` on one element ("{0} * {1}", or a function of `jitgrad.vmath`) of
+    a dtype whose kind is among `scalar_kinds`; other dtypes are left to `numpy`.
     One partial derivative per argument, each a function of (output, *args) written with ops, or None where
     the derivative is zero everywhere, gives both reverse and forward mode; `vjp` and `jvp` replace them where
     a product will not do. Dtypes follow the ufunc `like` (`numpy` itself by default). Tests draw arguments
@@ -201,6 +203,7 @@ def map_op(
         vjp=vjp or (vjp_of_partials if partials else None),
         jvp=jvp or (jvp_of_partials if partials else None),
         scalar=scalar,
+        scalar_kinds=scalar_kinds,
         cost=cost,
         undefined=undefined,
         samples=with_kinks(made, kinks),

@@ -36,6 +36,7 @@ from jitgrad.vmath.pieces import (
     NAN,
     Pair,
     at_most,
+    horner,
     polynomial,
     polynomial_pair,
     product_of,
@@ -75,9 +76,9 @@ def erfc(x: Scalar) -> Scalar:
     """Return 1 - erf(x) without cancellation."""
     a = at_most(fabs(x), ERFC_RANGE[x.bits])
     centre = ERFC_CENTRE[x.bits]
-    w = 1 / (a + centre)
-    t = fma(w, w.constant(-2 * centre), w.constant(1))
-    series = a * w * polynomial(t, ERFC[32] if x.bits == 32 else ERFC_LONG[64])
+    s = a / (a + centre)
+    # Not in halves: their signs alternate, and they would cancel.
+    series = s * horner(2 * s - 1, ERFC[32] if x.bits == 32 else ERFC_LONG[64])
     square, square_low = product_of(a, a)
     n, r, c = reduced(-square)
     r, c = sum_of_ordered(r, c - square_low)
