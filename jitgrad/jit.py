@@ -310,8 +310,8 @@ def jit(function: Any = None, *, static_argnames: str | Sequence[str] = ()) -> A
 
     The function is run once on traced values for each structure, shape and dtype of its arguments; then the
     compiled program runs. Numbers and arrays are run-time values; arguments named in `static_argnames` are
-    Python values that may decide what the function does. Arrays that it closes over are read at each call; what
-    it computes from those alone with NumPy is computed once, when tracing.
+    Python values that may decide what the function does. Arrays that it closes over are read at each call;
+    what it computes from those alone with NumPy is computed once, when tracing.
 
     >>> import numpy as np
     >>> @jit

@@ -202,6 +202,8 @@ def test_python_numbers_give_way_in_dtype_and_numpy_scalars_do_not(dtype: Any, n
 )
 @pytest.mark.parametrize("number", [2, 2.0, np.float32(2), np.float64(2), np.int64(2), np.array(2.0)])
 def test_constant_numbers_promote_as_in_numpy(expression: str, number: Any) -> None:
+    if expression == "x**s" and np.lib.NumpyVersion(np.__version__) < "2.3.0":
+        pytest.skip("older NumPy ignores the dtype of an exponent of 2")
     function = eval(f"lambda x: {expression}", {"np": np, "s": number})
     for dtype in (np.float32, np.float64, np.int32):
         assert_like_numpy(function, np.ones(3, dtype))

@@ -14,7 +14,8 @@ from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value, topo
 from jitgrad.program import Call, Kernel, Program
 from jitgrad.runtime import buffers, kernels, threads
 from jitgrad.targets.cpu import words
-from jitgrad.targets.emit import Parameter, Source, emit
+from jitgrad.targets.emit import emit
+from jitgrad.targets.source import Parameter, Source
 
 ALIGNMENT = 64
 SECONDS_PER_COST = 0.04e-9  # one element of one unit of an op's cost, vectorised

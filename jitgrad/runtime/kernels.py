@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from jitgrad.runtime import cache, native
 from jitgrad.targets import cpu
-from jitgrad.targets.emit import Source
+from jitgrad.targets.source import Source
 
 _loaded: dict[str, Loaded] = {}
 _loading = threading.Lock()

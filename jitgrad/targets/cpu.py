@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.targets.emit import Parameter, Source
+from jitgrad.targets.source import Parameter, Source
 
 HEADER = '"""A kernel made by jitgrad."""\n\n'
 WORD_BYTES = 8
@@ -19,7 +19,7 @@ def module_text(source: Source) -> str:
     """The emitted functions with the imports that they need: a Python module."""
     used = set(re.findall(r"\b([a-z_0-9]+)\(", source.text))
     dtypes = sorted(used & {"bool_", *(f"{k}{b}" for k in ("int", "uint") for b in (8, 16, 32, 64)), "float32", "float64"})
-    spans = sorted(n for n in used if re.fullmatch(r"offset|inside|(sum|prod|max|min|any|all)_(of|block|columns)", n))
+    spans = sorted(n for n in used if re.fullmatch(r"offset|inside|(sum|prod|max|min|any|all)_(of|block|columns|lanes|rows)", n))
     python = {"kernel", "finish", "range", "abs", *dtypes, *spans}
     math = sorted(used - python)
     lines = [f"from numpy import {', '.join(dtypes)}"] if dtypes else []

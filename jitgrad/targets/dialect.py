@@ -178,7 +178,7 @@ def _lane_loop(builder: ir.IRBuilder, pointer: ir.Value, count: ir.Value, start:
     element = pointer.type.pointee if hasattr(pointer.type, "pointee") else start.type.element
     vector = start.type
     lanes_pointer = vector.as_pointer()
-    size = element.width // 8 if isinstance(element, ir.IntType) else (8 if isinstance(element, ir.DoubleType) else 4)
+    size = _bytes(element)
     word = count.type
     full = builder.lshr(count, ir.Constant(word, LANES.bit_length() - 1))
     total = cgutils.alloca_once_value(builder, start)
@@ -307,6 +307,63 @@ def _columns(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tupl
     return function
 
 
+def _lanes(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.Type, ...]) -> ir.Function:
+    """lanes(values, n, work, out): reduce n vectors of COLUMN_BLOCK lanes, each lane as a row of n elements is."""
+    function, new = _named(module, f"jitgrad.{name}_lanes.{dtype}", ir.VoidType(), kinds)
+    if not new:
+        return function
+    builder = ir.IRBuilder(function.append_basic_block())
+    values, n, work, out = function.args
+    combine = combiner(name, dtype)
+    vector = ir.VectorType(context.data_model_manager[dtype].get_data_type(), COLUMN_BLOCK)
+    align = _bytes(vector.element)
+
+    def at(pointer: ir.Value, index: ir.Value) -> ir.Value:
+        begin = builder.gep(pointer, [builder.mul(index, n.type(COLUMN_BLOCK))])
+        return builder.bitcast(begin, vector.as_pointer())
+
+    with cgutils.for_range(builder, n) as loop:
+        builder.store(builder.load(at(values, loop.index), align=align), at(work, loop.index), align=align)
+    count, width = n, LANES // 2
+    while width:
+        paired = builder.sub(count, n.type(width))
+        with cgutils.for_range(builder, builder.select(builder.icmp_signed(">", paired, n.type(0)), paired, n.type(0))) as loop:
+            low, high = at(work, loop.index), at(work, builder.add(loop.index, n.type(width)))
+            builder.store(combine(builder, builder.load(low, align=align), builder.load(high, align=align)), low, align=align)
+        count, width = _smaller(builder, count, n.type(width)), width // 2
+    builder.store(builder.load(at(work, n.type(0)), align=align), at(out, n.type(0)), align=align)
+    builder.ret_void()
+    return function
+
+
+def _rows(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.Type, ...]) -> ir.Function:
+    """rows(values, n, m, out): reduce the first m lanes of n vectors, in order, each to one element of `out`."""
+    function, new = _named(module, f"jitgrad.{name}_rows.{dtype}", ir.VoidType(), kinds)
+    if not new:
+        return function
+    builder = ir.IRBuilder(function.append_basic_block())
+    values, n, lanes, out = function.args
+    word = n.type
+    combine = combiner(name, dtype)
+
+    def element(column: ir.Value, lane: ir.Value) -> ir.Value:
+        return builder.load(builder.gep(values, [builder.add(builder.mul(column, word(COLUMN_BLOCK)), lane)]))
+
+    with cgutils.for_range(builder, n) as column:
+        builder.store(element(column.index, word(0)), builder.gep(out, [column.index]))
+    with cgutils.for_range(builder, builder.sub(lanes, word(1))) as lane:
+        with cgutils.for_range(builder, n) as column:
+            at = builder.gep(out, [column.index])
+            value = element(column.index, builder.add(lane.index, word(1)))
+            builder.store(combine(builder, builder.load(at), value), at)
+    builder.ret_void()
+    return function
+
+
+def _bytes(element: ir.Type) -> int:
+    return element.width // 8 if isinstance(element, ir.IntType) else (8 if isinstance(element, ir.DoubleType) else 4)
+
+
 def _copy(builder: ir.IRBuilder, source: ir.Value, target: ir.Value, count: ir.Value) -> None:
     with cgutils.for_range(builder, count) as loop:
         builder.store(builder.load(builder.gep(source, [loop.index])), builder.gep(target, [loop.index]))
@@ -358,5 +415,11 @@ for _name in ("sum", "prod", "max", "min", "any", "all"):
     REDUCTIONS[f"{_name}_of"] = _callable(f"{_name}_of", partial(_of, _name), (types.Integer, Span), True)
     REDUCTIONS[f"{_name}_columns"] = _callable(
         f"{_name}_columns", partial(_columns, _name), (types.Integer, types.Integer, Span), False
+    )
+    REDUCTIONS[f"{_name}_lanes"] = _callable(
+        f"{_name}_lanes", partial(_lanes, _name), (types.Integer, Span, Span), False
+    )
+    REDUCTIONS[f"{_name}_rows"] = _callable(
+        f"{_name}_rows", partial(_rows, _name), (types.Integer, types.Integer, Span), False
     )
 globals().update(REDUCTIONS)

@@ -15,7 +15,7 @@ from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
 
 from jitgrad.targets.dialect import Span
-from jitgrad.targets.emit import Parameter
+from jitgrad.targets.source import Parameter
 
 CONVENTION = [ir.IntType(64).as_pointer(), ir.IntType(64), ir.IntType(64), ir.IntType(8).as_pointer()]
 

@@ -1,0 +1,89 @@
+"""What every printer of a kernel shares: numbered values, parameters for arrays, and the code after all rows."""
+
+from __future__ import annotations
+
+from jitgrad.ir import LITERAL, Node, toposort
+from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK
+from jitgrad.program import LOAD, RESULT, Kernel, Store
+from jitgrad.targets.plan import Plan
+from jitgrad.targets.source import Names, Source, expression
+
+
+class Printer:
+    """Collects the lines of one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.kernel = kernel
+        self.plan = Plan(kernel)
+        self.names = Names()
+        self.lines: list[str] = []
+        self.text_of: dict[Node, str] = {}
+        self.count = 0
+
+    def finished(self, units: int, n: str) -> Source:
+        """The text of both functions around the lines printed so far."""
+        finish = self._finish(n)
+        parameters = self.names.in_order()
+        header = f"lo, hi, {', '.join(p.name for p in parameters)}"
+        text = f"def kernel({header}):\n" + "\n".join(self.lines) + "\n"
+        if finish:
+            text += f"\n\ndef finish({header}):\n" + "\n".join(finish) + "\n"
+        return Source(text, parameters, units, bool(finish))
+
+    def row_count(self) -> str:
+        return self.names.size("rows", self.kernel.rows, "rows")
+
+    def _write(self, depth: int, text: str) -> None:
+        self.lines.append("    " * depth + text)
+
+    def _assign(self, depth: int, text: str) -> str:
+        name = f"v{self.count}"
+        self.count += 1
+        self._write(depth, f"{name} = {text}")
+        return name
+
+    def _input(self, node: Node) -> str:
+        buffer = node.param("buffer")
+        return self.names.parameter(buffer, "x", "input", buffer.dtype, buffer)
+
+    def _output(self, store: Store) -> str:
+        return self.names.parameter(("output", store.target), "y", "output", store.target.dtype, store.target)
+
+    def _finish(self, n: str) -> list[str]:
+        before, self.lines = self.lines, []
+        self.text_of, self.count = {}, 0
+        results: dict[Node, str] = {}
+        for store in self.kernel.stores:
+            if store.level == "total":
+                assert store.op is not None
+                work = self.names.parameters[("work", store)].name
+                count = self.row_count() if self.plan.rows else f"({n} + {BLOCK - 1}) // {BLOCK}"
+                results[store.target] = self._assign(1, f"{store.op.name}_of({work}, {count}, {work})")
+                self._write(1, f"{self._output(store)}[0] = {results[store.target]}")
+            elif store.level == "columns":
+                assert store.op is not None
+                work = self.names.parameters[("work", store)].name
+                rows = self.row_count()
+                blocks = f"({rows} + {COLUMN_BLOCK - 1}) // {COLUMN_BLOCK}"
+                self._write(1, f"{store.op.name}_columns({work}, {blocks}, {n}, {self._output(store)})")
+        for store in self.kernel.epilogue:
+            results[store.target] = self._epilogue_value(store.value, results)
+            self._write(1, f"{self._output(store)}[0] = {results[store.target]}")
+        finish, self.lines = self.lines, before
+        return finish
+
+    def _epilogue_value(self, value: Node, results: dict[Node, str]) -> str:
+        for node in toposort((value,), lambda n: n in self.text_of):
+            if node in self.text_of:
+                continue
+            if node.op is RESULT:
+                self.text_of[node] = results[node.param("target")]
+            elif node.op is LITERAL:
+                self.text_of[node] = self.names.literal(node)
+            elif node.op is LOAD:
+                offset = node.param("offset")
+                place = self.names.size(("offset", node), offset, "o") if offset else "0"
+                self.text_of[node] = self._assign(1, f"{self._input(node)}[{place}]")
+            else:
+                self.text_of[node] = self._assign(1, expression(node, [self.text_of[a] for a in node.args]))
+        return self.text_of[value]

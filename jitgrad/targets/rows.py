@@ -1,0 +1,269 @@
+"""A kernel over long rows, or over one flat range, to text: one row after another, loops along the row."""
+
+from __future__ import annotations
+
+from jitgrad.ir import LITERAL, Node, literal, toposort
+from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, identity
+from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards
+from jitgrad.targets.printer import Printer
+from jitgrad.targets.source import Source, combined, expression
+
+
+class RowPrinter(Printer):
+    """Prints loops along a row; what does not vary along it is computed between the loops."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        super().__init__(kernel)
+        self.bases: dict[tuple[str, str], str] = {}
+
+    # Frame ------------------------------------------------------------------------------------------------------------
+
+    def source(self) -> Source:
+        domain = self.kernel.domain
+        n = self.names.size("n", domain[-1], "n")
+        if self.plan.columns:
+            units = -(-self.kernel.rows // COLUMN_BLOCK)
+            rows = self.row_count()
+            self._write(1, "for b in range(lo, hi):")
+            self._columns_start(n)
+            self._write(2, f"for r in range(b * {COLUMN_BLOCK}, minimum(b * {COLUMN_BLOCK} + {COLUMN_BLOCK}, {rows})):")
+            self._row(3, n)
+        elif self.plan.rows:
+            units = self.kernel.rows
+            self._write(1, "for r in range(lo, hi):")
+            self._row(2, n)
+        else:
+            units = -(-domain[-1] // BLOCK)
+            self._write(1, "for b in range(lo, hi):")
+            self._write(2, f"start = b * {BLOCK}")
+            self._write(2, f"m = minimum({n} - start, {BLOCK})")
+            self._row(2, "m")
+        return self.finished(units, n)
+
+    def _row(self, depth: int, n: str) -> None:
+        """Everything that happens to one row (or to one block of a flat kernel)."""
+        self._decode_row(depth)
+        for loop in range(len(self.plan.loops)):
+            roots = self.plan.loop_roots(loop)
+            if not all(self._in_place(r) for r in roots) or self.plan.element_stores(loop):
+                self._loop(depth, n, loop, roots)
+            self._after_loop(depth, n, loop)
+        for store in self.kernel.stores:
+            if store.level == "row":
+                self._write(depth, f"{self._output(store)}[r] = {self._value(depth, store.value)}")
+            elif store.level == "total" and self.plan.rows:
+                work = self.names.parameter(("work", store), "p", "work", store.value.dtype, self.kernel.rows)
+                self._write(depth, f"{work}[r] = {self._value(depth, store.value)}")
+
+    def _decode_row(self, depth: int) -> None:
+        """The indices of several outer loops from the row's number."""
+        outer = len(self.kernel.domain) - 1
+        if outer < 2:
+            return
+        rest = "r"
+        for axis in reversed(range(outer)):
+            if axis:
+                size = self.names.size(("extent", axis), self.kernel.domain[axis], "d")
+                self._write(depth, f"r{axis} = {rest} % {size}")
+                self._write(depth, f"q{axis} = {rest} // {size}")
+                rest = f"q{axis}"
+            else:
+                self._write(depth, f"r0 = {rest}")
+
+    # One loop over the row --------------------------------------------------------------------------------------------
+
+    def _loop(self, depth: int, n: str, loop: int, roots: list[Node]) -> None:
+        for node in self.plan.loops[loop]:
+            for part in (node, *node.args):
+                if part not in self.plan.inner:
+                    self._value(depth, part)
+            if node.op is LOAD:
+                self._base(depth, node)
+        for root in roots:
+            if root not in self.plan.inner:
+                self._value(depth, root)
+        outputs = {store: self._output_row(depth, store) for store in self.plan.element_stores(loop)}
+        self._write(depth, f"for i in range({n}):")
+        inside: dict[Node, str] = {}
+        for node in self.plan.loops[loop]:
+            inside[node] = self._element(depth + 1, node, loop, inside)
+        for node in self.plan.writes(loop):
+            if not self._in_place(node):
+                self._write(depth + 1, f"{self._temp(node)}[i] = {inside.get(node) or self._value(depth, node)}")
+        for store, output in outputs.items():
+            self._store_element(depth + 1, store, output, inside.get(store.value) or self._value(depth, store.value))
+
+    def _in_place(self, node: Node) -> bool:
+        """Whether the value stands in memory already, contiguous along the row."""
+        return node.op is LOAD and not node.args and node.param("strides")[-1] == 1
+
+    def _temp(self, node: Node) -> str:
+        count = self.kernel.domain[-1] if self.plan.rows else BLOCK
+        return self.names.parameter(("temp", node), "t", "temp", node.dtype, count)
+
+    def _element(self, depth: int, node: Node, loop: int, inside: dict[Node, str]) -> str:
+        if node in self.plan.read[loop] and not self._in_place(node):
+            text = f"{self._temp(node)}[i]"
+        elif node.op is LOAD:
+            text = self._load_element(depth, node, inside)
+        elif node.op is INDEX or node.op is INSIDE:
+            text = self._index(node)
+        else:
+            text = expression(node, [inside.get(a) or self._value(depth, a) for a in node.args])
+        return self._assign(depth, text)
+
+    def _after_loop(self, depth: int, n: str, loop: int) -> None:
+        for node in self.plan.reductions(loop):
+            self.text_of[node] = self._assign(depth, self._reduced(depth, node.op.name, node.args[0], n))
+        if not self.plan.rows:
+            for store in self.kernel.stores:
+                if store.level == "total" and self.plan.stage[store.value] == loop:
+                    assert store.op is not None
+                    work = self.names.parameter(("work", store), "p", "work", store.value.dtype, self._blocks())
+                    self._write(depth, f"{work}[b] = {self._reduced(depth, store.op.name, store.value, n)}")
+
+    def _blocks(self) -> int:
+        return -(-self.kernel.domain[-1] // BLOCK)
+
+    def _reduced(self, depth: int, op: str, operand: Node, n: str) -> str:
+        values = self._base(depth, operand) if self._in_place(operand) else self._temp(operand)
+        if not self.plan.rows:
+            return f"{op}_block({values}, {n})"
+        blocks = -(-self.kernel.domain[-1] // BLOCK)
+        work = self.names.parameter(("tree", operand.dtype), "w", "temp", operand.dtype, blocks)
+        return f"{op}_of({values}, {n}, {work})"
+
+    # Values -----------------------------------------------------------------------------------------------------------
+
+    def _value(self, depth: int, node: Node) -> str:
+        """A value that does not vary along the row, printed before the loop that needs it."""
+        if node.op is LITERAL:
+            return self.names.literal(node)
+        for part in toposort((node,), lambda n: n in self.text_of):
+            if part.op is LITERAL or part in self.text_of:
+                continue
+            if part.op is LOAD:
+                text = self._guarded(depth, part, f"{self._input(part)}[{self._position(part) or '0'}]", {})
+            elif part.op is INDEX or part.op is INSIDE:
+                text = self._index(part)
+            else:
+                assert part.op.kind != "reduce", "a row reduction is used before its loop"
+                text = expression(part, [self._value(depth, a) for a in part.args])
+            self.text_of[part] = self._assign(depth, text)
+        return self.text_of[node]
+
+    def _outer_terms(self, node: Node) -> list[str]:
+        strides = node.param("strides")
+        outer, inner = strides[:-1], strides[-1]
+        if len(outer) == 1:
+            if outer[0] == 1:
+                return ["r"]
+            if outer[0] == self.kernel.domain[-1] and inner:
+                return [f"r * {self.names.size('n', 0, 'n')}"]
+        terms = []
+        for axis, stride in enumerate(outer):
+            if stride:
+                row = f"r{axis}" if len(outer) > 1 else "r"
+                terms.append(f"{row} * {self.names.size(('stride', node, axis), stride)}")
+        return terms
+
+    def _position(self, node: Node, skip_dynamic: bool = False) -> str:
+        """Where a row's elements begin in a buffer, as text; empty for the beginning."""
+        terms = []
+        if node.param("offset"):
+            terms.append(self.names.size(("offset", node), node.param("offset"), "o"))
+        if self.plan.rows:
+            terms += self._outer_terms(node)
+        elif node.param("strides")[-1]:
+            terms.append(self._scaled("start", node))
+        if node.op is LOAD and not skip_dynamic:
+            terms += self._dynamic_terms(node, {})
+        return " + ".join(terms)
+
+    def _dynamic_terms(self, node: Node, inside: dict[Node, str]) -> list[str]:
+        terms = []
+        scales = node.param("dynamic")
+        for place, (index, scale) in enumerate(zip(node.args[: len(scales)], scales, strict=True)):
+            text = inside.get(index) or self._value(0, index)
+            terms.append(text if scale == 1 else f"{text} * {self.names.size(('dynamic', node, place), scale)}")
+        return terms
+
+    def _scaled(self, position: str, node: Node) -> str:
+        stride = node.param("strides")[-1]
+        return position if stride == 1 else f"{position} * {self.names.size(('stride', node, -1), stride)}"
+
+    def _base(self, depth: int, node: Node) -> str:
+        """The pointer to a row's first element, made once per row."""
+        position = self._position(node, skip_dynamic=True)
+        name = self._input(node)
+        if not position:
+            return name
+        return self._pointer(depth, name, position)
+
+    def _pointer(self, depth: int, name: str, position: str) -> str:
+        key = (name, position)
+        if key not in self.bases:
+            used = sum(1 for other, _ in self.bases if other == name)
+            self.bases[key] = f"{name}_{'r' if self.plan.rows else 'b'}{used or ''}"
+            self._write(depth, f"{self.bases[key]} = offset({name}, {position})")
+        return self.bases[key]
+
+    def _load_element(self, depth: int, node: Node, inside: dict[Node, str]) -> str:
+        terms = [self._scaled("i", node)] if node.param("strides")[-1] else []
+        terms += self._dynamic_terms(node, inside)
+        return self._guarded(depth, node, f"{self._base(depth, node)}[{' + '.join(terms) or '0'}]", inside)
+
+    def _guarded(self, depth: int, node: Node, text: str, inside: dict[Node, str]) -> str:
+        conditions = [inside.get(g) or self._value(depth, g) for g in guards(node)]
+        if not conditions:
+            return text
+        return f"{text} if {' & '.join(conditions)} else {self.names.literal(literal(0, node.dtype))}"
+
+    def _index(self, node: Node) -> str:
+        position = self._position(node)
+        terms = [position] if position else []
+        if node in self.plan.inner:
+            terms.append(self._scaled("i", node))
+        text = " + ".join(terms) or "0"
+        if node.op is INSIDE:
+            return f"inside({text}, {self.names.size(('size', node), node.param('size'))})"
+        return f"int64({text})"
+
+    def _output_row(self, depth: int, store: Store) -> str:
+        if store.level == "columns":
+            return self._columns_row(store)
+        if store.level == "total":
+            return ""
+        name = self._output(store)
+        begin = f"r * {self.names.size('n', 0, 'n')}" if self.plan.rows else "start"
+        return self._pointer(depth, name, begin)
+
+    def _store_element(self, depth: int, store: Store, output: str, value: str) -> None:
+        if store.level == "element":
+            self._write(depth, f"{output}[i] = {value}")
+        elif store.level == "columns":
+            assert store.op is not None
+            text = combined(store.op.name, store.value.dtype, f"{output}[i]", value)
+            self._write(depth, f"{output}[i] = {text}")
+
+    # Columns and what remains when all rows are done --------------------------------------------------------------------
+
+    def _columns_row(self, store: Store) -> str:
+        work = self.names.parameter(
+            ("work", store), "p", "work", store.value.dtype, self.kernel.domain[-1] * -(-self.kernel.rows // COLUMN_BLOCK)
+        )
+        return f"{work}_b"
+
+    def _columns_start(self, n: str) -> None:
+        stores = [s for s in self.kernel.stores if s.level == "columns"]
+        for store in stores:
+            row = self._columns_row(store)
+            self._write(2, f"{row} = offset({row.removesuffix('_b')}, b * {n})")
+        self._write(2, f"for i in range({n}):")
+        for store in stores:
+            assert store.op is not None
+            key = ("identity", store.op.name, store.value.dtype)
+            start = self.names.parameter(
+                key, "c", "literal", store.value.dtype, identity(store.op.name, store.value.dtype)
+            )
+            self._write(3, f"{self._columns_row(store)}[i] = {start}")
