@@ -7,7 +7,9 @@ domain and can be computed before, with or after each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
 from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, fuses, identity, is_row_reduction, joins
@@ -142,6 +144,36 @@ def _readers(graph: Graph) -> dict[Node, int]:
     return {node: count for node, count in readers.items() if node.args and node.op.kind in ("map", "join")}
 
 
+def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[Node]:
+    """The required nodes, each after what it needs, library calls as early as can be.
+
+    A kernel that begins after a call can compute what needs the call together with what does not.
+    """
+    waiting: dict[Node, int] = {}
+    users: dict[Node, list[Node]] = {}
+    ready: list[tuple[bool, int, Node]] = []
+    reach: dict[Node, frozenset[Node]] = {}
+    places = {node: place for place, node in enumerate(graph.nodes())}
+    for node, place in places.items():
+        below: frozenset[Node] = frozenset().union(*(reach[a] for a in node.args))
+        if node not in required:
+            reach[node] = below
+            continue
+        reach[node] = frozenset((node,))
+        waiting[node] = len(below)
+        for other in below:
+            users.setdefault(other, []).append(node)
+        if not below:
+            heappush(ready, (not is_call(node), place, node))
+    while ready:
+        _, _, node = heappop(ready)
+        yield node
+        for user in users.get(node, ()):
+            waiting[user] -= 1
+            if not waiting[user]:
+                heappush(ready, (not is_call(user), places[user], user))
+
+
 @dataclass(slots=True)
 class _Group:
     """A kernel in the making, at its place in the schedule."""
@@ -167,9 +199,8 @@ class _Schedule:
         self.blocked: set[Node] = set()
         self.required = required
         self.strides = strides
-        for node in graph.nodes():
-            if node in required:
-                self._place(node)
+        for node in _in_good_order(graph, required):
+            self._place(node)
 
     def finished(self) -> tuple[Kernel | Call, ...]:
         return tuple(

@@ -57,6 +57,8 @@ def _simplified(node: Node, args: tuple[Node, ...]) -> Node:
     if node.op.kind == "map":
         args = tuple(_scalar(a) for a in args)
     node = with_args(node, args)
+    if node.op.kind == "reduce" and all(node.args[0].shape[axis] == 1 for axis in node.param("axes")):
+        return _squeezed(node)
     for pattern, replacement in _BY_OP.get(node.op.name, ()):
         found: dict[str, Node] = {}
         if _matches(pattern, node, found):
@@ -66,6 +68,14 @@ def _simplified(node: Node, args: tuple[Node, ...]) -> Node:
             value = node.op.numpy(*(literal_value(a) for a in args), **dict(node.params))
         return _shaped(literal(value, node.dtype), node)
     return node
+
+
+def _squeezed(node: Node) -> Node:
+    """The reduction of one element is that element."""
+    (x,) = node.args
+    kept = tuple(axis for axis in range(x.ndim) if axis not in node.param("axes"))
+    narrow: Node = OPS["rearrange"](x, shape=node.shape, source=kept)
+    return narrow
 
 
 def _again(node: Node) -> Node:
