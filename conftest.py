@@ -18,6 +18,19 @@ os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+collect_ignore = ["tests/golden"]  # kernels, not tests
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer what takes too long, or changes files, to do in every run."""
+    group = parser.getgroup("jitgrad")
+    group.addoption(
+        "--exhaustive", action="store_true", help="compile every sample of the op table, not a selection"
+    )
+    group.addoption(
+        "--update-golden", action="store_true", help="rewrite tests/golden from what is emitted now"
+    )
+
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Remove the kernel cache where this process made it."""

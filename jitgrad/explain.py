@@ -28,7 +28,8 @@ class KernelReport:
         lines = ", ".join(self.lines) or "no user line"
         return (
             f"{self.name}: {self.loops}; reads {self.arrays_read} arrays ({size(self.bytes_read)}), "
-            f"writes {self.arrays_written} ({size(self.bytes_written)})\n    from {lines}\n    source {self.source_path}"
+            f"writes {self.arrays_written} ({size(self.bytes_written)})\n"
+            f"    from {lines}\n    source {self.source_path}"
         )
 
 
@@ -72,7 +73,9 @@ def explain(compiled: Compiled) -> Report:
     (1, True)
     """
     stored = {target for step in compiled.program.steps for target in step.targets}
-    kernels, calls, moved = [], [], 0
+    kernels: list[KernelReport] = []
+    calls: list[str] = []
+    moved = 0
     for step in compiled.steps:
         if isinstance(step, Call):
             calls.append(step.node.op.name)

@@ -1,8 +1,8 @@
 """Fusion: a graph to a Program of few kernels and library calls.
 
-Every node is either materialised (it has a buffer: outputs, what library calls read and write, reductions over all
-rows) or recomputed inside each kernel that needs it. A kernel collects the materialised nodes that loop over one
-domain and can be computed before, with or after each other.
+Every node is either materialised (it has a buffer: outputs, what library calls read and write,
+reductions over all rows) or recomputed inside each kernel that needs it. A kernel collects the
+materialised nodes that loop over one domain and can be computed before, with or after each other.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value 
 
 
 def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Program:
-    """Group the graph's nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
+    """Group the nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
     strides = strides or {}
     graph = Graph(graph.inputs, rebuild(graph.outputs, _flattened))
     required = _required(graph)
@@ -36,7 +36,7 @@ def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Pr
 
 
 def _flattened(node: Node, args: tuple[Node, ...]) -> Node:
-    """Reductions over several axes, or with several axes after them, as reductions over one axis of a reshape."""
+    """Reductions over several axes, or before several axes, as reductions over one axis of a reshape."""
     node = with_args(node, args)
     if node.op.kind != "reduce":
         return node
@@ -44,7 +44,9 @@ def _flattened(node: Node, args: tuple[Node, ...]) -> Node:
     first, last = axes[0], axes[-1] + 1
     trailing = last == x.ndim
     before, after = x.shape[:first], x.shape[last:]
-    if not (len(axes) > 1 and trailing and (first or inner_axis(x) is None)) and not (not first and len(after) > 1):
+    if not (len(axes) > 1 and trailing and (first or inner_axis(x) is None)) and not (
+        not first and len(after) > 1
+    ):
         return node
     run = _size(x.shape[first:last])
     flat: Node = reshape(x, shape=(*before, run, *((_size(after),) if after else ())))
@@ -60,7 +62,8 @@ def _size(shape: tuple[int, ...]) -> int:
 
 
 def inner_axis(root: Node) -> int | None:
-    """The length of the rows that a kernel loops over inside `root`'s own domain: of the row reductions it is made of."""
+    """The length of the rows that a kernel loops over inside `root`'s own domain: of the row reductions it is
+    made of."""
     found: dict[Node, int | None] = {}
     for node in toposort((root,), stop=lambda n: n.op.kind == "call"):
         found[node] = _inner_of(node, found)
@@ -95,7 +98,9 @@ def is_call(node: Node) -> bool:
         known = axes[0] == 0 or axes == (x.ndim - 1,)
         return x.aval.size == 0 or not known or x.dtype not in FUSIBLE_DTYPES
     if node.op.kind == "join":
-        return not joins(node) or not node.ndim or len(node.args) > MAX_PARTS or node.dtype not in FUSIBLE_DTYPES
+        return (
+            not joins(node) or not node.ndim or len(node.args) > MAX_PARTS or node.dtype not in FUSIBLE_DTYPES
+        )
     return node.op.kind == "call" or (node.op.kind == "map" and not fuses(node))
 
 
@@ -204,7 +209,9 @@ class _Schedule:
 
     def finished(self) -> tuple[Kernel | Call, ...]:
         return tuple(
-            step if isinstance(step, Call) else tidied(Kernel(step.domain, tuple(step.stores), tuple(step.epilogue)))
+            step
+            if isinstance(step, Call)
+            else tidied(Kernel(step.domain, tuple(step.stores), tuple(step.epilogue)))
             for step in self.steps
         )
 
@@ -222,8 +229,13 @@ class _Schedule:
         self._join(self._new_group(domain), node, alone=True)
 
     def _must_copy(self, node: Node) -> bool:
-        """A view that no index map expresses: reshape of an input that is not contiguous, of a buffer's view."""
-        if node.op.kind != "view" or len(node.args) != 1 or "source" in dict(node.params) or "step" in dict(node.params):
+        """A view that no index map expresses: a reshape of an input that is not contiguous."""
+        if (
+            node.op.kind != "view"
+            or len(node.args) != 1
+            or "source" in dict(node.params)
+            or "step" in dict(node.params)
+        ):
             return False
         return node.args[0] in self.strides
 
@@ -286,7 +298,9 @@ class _Schedule:
         order = toposort((node,), stop=lambda n: n in self.home or in_memory(n))
         leaves = [n for n in order if n in self.home]
         inside = set(order) - set(leaves)
-        if not leaves or not all(n.shape == () and (in_memory(n) or n.op is LITERAL or fuses(n)) for n in inside):
+        if not leaves or not all(
+            n.shape == () and (in_memory(n) or n.op is LITERAL or fuses(n)) for n in inside
+        ):
             return False
         position = max(self.home[n] for n in leaves)
         group = self.steps[position]
@@ -303,7 +317,9 @@ class _Schedule:
             elif n in leaves or in_memory(n):
                 made[n] = loader.lower(n, ())
             else:
-                made[n] = n if n.op is LITERAL else scalar(n.op, tuple(made[a] for a in n.args), n.params, n.dtype)
+                made[n] = (
+                    n if n.op is LITERAL else scalar(n.op, tuple(made[a] for a in n.args), n.params, n.dtype)
+                )
         group.epilogue.append(Store("total", made[node], node))
         self.home[node] = position
         self.final.add(node)

@@ -312,7 +312,7 @@ class ArrayInterface(Operators):
         return implementation(np.matmul)(other, self)
 
     def __divmod__(self, other: Any) -> Any:
-        return self // other, self % other  # type: ignore[operator]
+        return self // other, self % other
 
     def __rdivmod__(self, other: Any) -> Any:
         return other // self, other % self

@@ -47,11 +47,12 @@ class Aval:
 class Op:
     """Everything the library knows about one primitive operation.
 
-    `numpy` computes it on arrays; `infer` gives the aval from the arguments' avals and the params; `bind` turns
-    arguments of any kind into a Node (broadcasting and casting included); `vjp(g, out, *args, **params)` returns one
-    cotangent or None per argument, `jvp(tangents, out, *args, **params)` the tangent of the output; `scalar` is one
-    element's expression in the dialect that every target accepts, for the dtype kinds `scalar_kinds`. Tests draw their calls from `samples` and compare
-    with `reference`.
+    `numpy` computes it on arrays; `infer` gives the aval from the arguments' avals and the params; `bind`
+    turns arguments of any kind into a Node (broadcasting and casting included); `vjp(g, out, *args,
+    **params)` returns one cotangent or None per argument, `jvp(tangents, out, *args, **params)` the
+    tangent of the output; `scalar` is one element's expression in the dialect that every target
+    accepts, for the dtype kinds `scalar_kinds`. Tests draw their calls from `samples` and compare with
+    `reference`.
     """
 
     name: str
@@ -162,7 +163,8 @@ class Node(Operators):
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """An array that the user's function closes over, compared by identity and passed to kernels as an argument."""
+    """An array that the user's function closes over, compared by identity and passed to kernels as an
+    argument."""
 
     array: np.ndarray[Any, Any] = field(compare=False)
     identity: int
@@ -214,7 +216,9 @@ def as_node(value: Any) -> Node:
         return literal(value, weak=not isinstance(value, bool))
     array = np.asarray(value)
     if array.dtype.kind not in "biufc":
-        raise TypeError(f"arrays of dtype {array.dtype} cannot be differentiated or compiled; use a numeric dtype")
+        raise TypeError(
+            f"arrays of dtype {array.dtype} cannot be differentiated or compiled; use a numeric dtype"
+        )
     return capture(array) if array.shape else literal(array)
 
 
@@ -233,7 +237,7 @@ class Graph:
 
 
 def toposort(outputs: Iterable[Node], stop: Callable[[Node], bool] = lambda _: False) -> list[Node]:
-    """Arguments before users, without recursion; arguments of nodes for which `stop` holds are not entered."""
+    """Arguments before users, without recursion; where `stop` holds, a node's arguments are not entered."""
     done: dict[Node, None] = {}
     stack = [(node, False) for node in reversed(tuple(outputs))]
     while stack:
@@ -270,7 +274,9 @@ def check(graph: Graph) -> None:
             assert node in inputs, f"{node} is an input of another graph"
         elif node.op.kind != "leaf":
             inferred = node.op.infer(*(a.aval for a in node.args), **dict(node.params))
-            assert (inferred.shape, inferred.dtype) == (node.shape, node.dtype), f"{node} should be {inferred}"
+            assert (inferred.shape, inferred.dtype) == (node.shape, node.dtype), (
+                f"{node} should be {inferred}"
+            )
             if node.op.kind == "map":
                 assert all(a.shape in ((), node.shape) for a in node.args), f"{node} broadcasts"
 

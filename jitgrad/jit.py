@@ -52,7 +52,7 @@ Transform = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 MAX_PROGRAMS = 256  # of one function; the oldest goes first
 MANY_RETRACES = 20
 
-# Programs ---------------------------------------------------------------------------------------------------
+# Programs ---------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def _finisher(leaves: Sequence[Any], tree: Tree) -> Callable[[Sequence[Array]], 
     return finish
 
 
-# What functions share ---------------------------------------------------------------------------------------
+# What functions share ---------------------------------------------------------------------------------
 
 
 class Programs:
@@ -154,7 +154,7 @@ def _key(args: tuple[Any, ...], arrays: list[Array]) -> Key:
     return tuple(parts)
 
 
-# Functions --------------------------------------------------------------------------------------------------
+# Functions --------------------------------------------------------------------------------------------
 
 
 class Function:
@@ -302,7 +302,7 @@ class Function:
         return explain(self.compiled(*args, **kwargs))
 
 
-# Public transforms ------------------------------------------------------------------------------------------
+# Public transforms ------------------------------------------------------------------------------------
 
 
 def jit(function: Any = None, *, static_argnames: str | Sequence[str] = ()) -> Any:
@@ -386,7 +386,7 @@ def interpret(function: Callable[..., Any]) -> Function:
     return Function(function, Call(), (), interpreter)
 
 
-# vjp --------------------------------------------------------------------------------------------------------
+# vjp --------------------------------------------------------------------------------------------------
 
 
 class _Saved:

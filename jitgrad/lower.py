@@ -11,9 +11,7 @@ from jitgrad.ir import CAPTURE, INPUT, LITERAL, Node, literal
 from jitgrad.ops.table import OPS
 from jitgrad.program import INDEX, INSIDE, LOAD, STRIDED, scalar
 
-FUSIBLE_DTYPES = frozenset(
-    map(np.dtype, ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"))
-)
+FUSIBLE_DTYPES = frozenset(map(np.dtype, ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")))
 
 
 class Blocked(Exception):
@@ -62,7 +60,9 @@ def fuses(node: Node) -> bool:
     return (
         node.op.kind == "map"
         and node.op.scalar is not None
-        and all(n.dtype in FUSIBLE_DTYPES and n.dtype.kind in node.op.scalar_kinds for n in (node, *node.args))
+        and all(
+            n.dtype in FUSIBLE_DTYPES and n.dtype.kind in node.op.scalar_kinds for n in (node, *node.args)
+        )
     )
 
 

@@ -1,7 +1,8 @@
 """Recompute or keep: the cheapest way to have again what earlier loops over a row computed, as a minimum cut.
 
-The arcs are those of a network in which cutting `needed(n) -> again(n)` pays for keeping a value and cutting
-`again(n) -> sink` pays for computing it again, which needs all its arguments; the smallest cut is the best plan.
+The arcs are those of a network in which cutting `needed(n) -> again(n)` pays for keeping a value and
+cutting `again(n) -> sink` pays for computing it again, which needs all its arguments; the smallest cut
+is the best plan.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def kept(
     keep_cost: Callable[[Node], int],
     compute_cost: Callable[[Node], int],
 ) -> set[Node]:
-    """The nodes of `order` (a topological order of what `roots` need) to read back rather than to compute again.
+    """The nodes of `order` (a topological order of what `roots` need) to read back rather than to compute
+    again.
 
     `keep_cost` is what keeping and reading a value costs, NEVER for one that no earlier loop has computed.
     """

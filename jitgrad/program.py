@@ -1,4 +1,5 @@
-"""What fusion makes of a graph: a few kernels and library calls over buffers, one buffer per materialised node."""
+"""What fusion makes of a graph: a few kernels and library calls over buffers, one buffer per materialised
+node."""
 
 from __future__ import annotations
 
@@ -19,8 +20,8 @@ def _scalar_leaf(name: str) -> Op:
     return Op(name, "leaf", never, never, never)
 
 
-# One element of a buffer, at offset + sum(strides * loop indices) + sum(dynamic * first args); where one of the other
-# args is false it is 0, and the buffer is not touched.
+# One element of a buffer, at offset + sum(strides * loop indices) + sum(dynamic * first args); where one
+# of the other args is false it is 0, and the buffer is not touched.
 LOAD = _scalar_leaf("load")
 INDEX = _scalar_leaf("index")  # start + sum(steps * loop indices)
 INSIDE = _scalar_leaf("inside")  # whether 0 <= offset + sum(strides * loop indices) < size
@@ -42,7 +43,8 @@ def scalar(op: Op, args: tuple[Node, ...], params: Params, dtype: np.dtype[Any])
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where a value of the body goes: each element, each row, or reduced over all rows into a total or columns."""
+    """Where a value of the body goes: each element, each row, or reduced over all rows into a total or
+    columns."""
 
     level: Level
     value: Node
@@ -54,8 +56,8 @@ class Store:
 class Kernel:
     """A loop nest over `domain`: rows over the outer axes, elements over the last one.
 
-    Row reductions (reduce nodes in a body) split the work on a row into several loops; `epilogue` holds the scalars
-    that are computed from totals when all rows are done.
+    Row reductions (reduce nodes in a body) split the work on a row into several loops; `epilogue` holds
+    the scalars that are computed from totals when all rows are done.
     """
 
     domain: tuple[int, ...]

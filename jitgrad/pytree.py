@@ -15,7 +15,7 @@ from typing import Any
 LEAF = None
 Tree = tuple[Any, Any, tuple[Any, ...]] | None  # LEAF, or (build, meta, children)
 
-# build ------------------------------------------------------------------------------------------------------
+# build ------------------------------------------------------------------------------------------------
 
 
 def _build_none(meta: None, values: list[Any]) -> None:
@@ -50,7 +50,7 @@ def _build_dataclass(
     return made
 
 
-# take apart -------------------------------------------------------------------------------------------------
+# take apart -------------------------------------------------------------------------------------------
 
 Parts = tuple[Callable[..., Any], Any, Sequence[Any]]  # build, meta, the values to build from
 

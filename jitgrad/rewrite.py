@@ -1,8 +1,8 @@
 """Simplification: a graph to a smaller graph with the same values to the bit.
 
-Each rule is data, (pattern, replacement). In a pattern a tuple is an op applied to patterns, a number is a literal of
-that value (the sign of zero counts) and a string stands for any node. Only what is exact in IEEE arithmetic is here:
-x + 0 is not x when x is -0.0, x * 0 is not 0 when x is infinite.
+Each rule is data, (pattern, replacement). In a pattern a tuple is an op applied to patterns, a number is a
+literal of that value (the sign of zero counts) and a string stands for any node. Only what is exact in IEEE
+arithmetic is here: x + 0 is not x when x is -0.0, x * 0 is not 0 when x is infinite.
 """
 
 from __future__ import annotations
@@ -107,7 +107,9 @@ def _matches(pattern: Pattern, node: Node, found: dict[str, Node]) -> bool:
     if node.op is not LITERAL:
         return False
     value = literal_value(node)
-    return bool(value == pattern) and (pattern != 0 or math.copysign(1, value.item()) == math.copysign(1, pattern))
+    return bool(value == pattern) and (
+        pattern != 0 or math.copysign(1, value.item()) == math.copysign(1, pattern)
+    )
 
 
 def _built(pattern: Pattern, found: dict[str, Node]) -> Node:

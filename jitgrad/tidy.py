@@ -1,4 +1,5 @@
-"""A kernel to the same kernel over the fewest loops: axes of size 1 dropped, axes that stride alike merged."""
+"""A kernel to the same kernel over the fewest loops: axes of size 1 dropped, axes that stride alike
+merged."""
 
 from __future__ import annotations
 
@@ -26,9 +27,10 @@ def tidied(kernel: Kernel) -> Kernel:
 
 def is_row_program(kernel: Kernel) -> bool:
     """Whether the kernel needs its rows: it stores per row or per column, or reduces rows."""
-    return any(s.level in ("row", "columns") or (s.level == "total" and len(kernel.domain) > 1) for s in kernel.stores) or any(
-        n.op.kind == "reduce" for n in _body(kernel)
-    )
+    return any(
+        s.level in ("row", "columns") or (s.level == "total" and len(kernel.domain) > 1)
+        for s in kernel.stores
+    ) or any(n.op.kind == "reduce" for n in _body(kernel))
 
 
 def _body(kernel: Kernel) -> list[Node]:
@@ -83,7 +85,9 @@ def _mergeable(kernel: Kernel, axis: int) -> bool:
 
 
 def _merged(kernel: Kernel, axis: int) -> Kernel:
-    domain = (*kernel.domain[: axis - 1], kernel.domain[axis - 1] * kernel.domain[axis], *kernel.domain[axis + 1 :])
+    domain = (
+        *kernel.domain[: axis - 1],
+        kernel.domain[axis - 1] * kernel.domain[axis],
+        *kernel.domain[axis + 1 :],
+    )
     return _restrided(kernel, domain, lambda strides: (*strides[: axis - 1], *strides[axis:]))
-
-

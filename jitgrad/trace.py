@@ -20,8 +20,8 @@ def trace(
 ) -> tuple[tuple[Node, ...], list[Any], Tree]:
     """Return the input nodes, the leaves of the result (nodes, and what is not traced) and the result's tree.
 
-    `scalars` says which inputs are immutable numbers. Errors that this library raises inside name the user's
-    line.
+    `scalars` says which inputs are immutable numbers. Errors that this library raises inside name the
+    user's line.
     """
     where = user_line()
     inputs = tuple(input_node(aval) for aval in avals)

@@ -64,7 +64,7 @@ class _Active(threading.local):
 active = _Active()  # the trace under way in this thread
 
 
-# Views ------------------------------------------------------------------------------------------------------
+# Views ------------------------------------------------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -145,7 +145,7 @@ def _is_traced_position(i: Any) -> bool:
     return isinstance(i, Traced) and not i.shape and i.dtype.kind in "iu"
 
 
-# The value --------------------------------------------------------------------------------------------------
+# The value --------------------------------------------------------------------------------------------
 
 
 class Traced(ArrayInterface):

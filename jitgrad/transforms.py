@@ -57,7 +57,7 @@ def _results(nodes: Sequence[Node]) -> list[Traced]:
     return [Traced(node, trace, where) for node in nodes]
 
 
-# jit --------------------------------------------------------------------------------------------------------
+# jit --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Call:
         return function(*args, **kwargs)
 
 
-# grad, value_and_grad ---------------------------------------------------------------------------------------
+# grad, value_and_grad ---------------------------------------------------------------------------------
 
 
 def _positions(function: Function, argnums: int | tuple[int, ...], n: int) -> list[int]:
@@ -175,7 +175,7 @@ def _split_aux(function: Function, output: Any) -> tuple[Any, Any]:
     return output
 
 
-# vjp --------------------------------------------------------------------------------------------------------
+# vjp --------------------------------------------------------------------------------------------------
 
 
 def is_float(leaf: Any) -> bool:
@@ -221,7 +221,10 @@ class Pullback:
         boxes = [self._box(leaf) for leaf in self._leaves]
         self._nodes = [box.node if is_float(box) else None for box in boxes]
         output = function(*unflatten(self._tree, boxes))
-        self.value, self.aux = _split_aux(function, output) if has_aux else (output, None)
+        self.aux: Any = None
+        self.value = output
+        if has_aux:
+            self.value, self.aux = _split_aux(function, output)
         self.outputs, self._out_tree = flatten(self.value)
         # Their nodes now: the boxes may be assigned to before the cotangent arrives.
         self._out_nodes = [self.trace.wrap(leaf).node for leaf in self.outputs if is_float(leaf)]

@@ -1,8 +1,8 @@
 """Notice that a variable which a traced function read from outside has been given another value since.
 
-Watched are the closure variables and globals that the function's code names, the attributes that it reads of
-objects among them, and the same of functions of its module that it calls. The contents of arrays are not:
-those are read anew at each call anyway.
+Watched are the closure variables and globals that the function's code names, the attributes that it
+reads of objects among them, and the same of functions of its module that it calls. The contents of
+arrays are not: those are read anew at each call anyway.
 """
 
 from __future__ import annotations

@@ -48,7 +48,19 @@ class RandomGraph:
         return found[int(self.rng.choice(len(found), p=weights / weights.sum()))]
 
     def _step(self) -> Node | None:
-        kinds = ("unary", "binary", "binary", "scalar", "reduce", "back", "move", "slice", "reshape", "where", "matmul")
+        kinds = (
+            "unary",
+            "binary",
+            "binary",
+            "scalar",
+            "reduce",
+            "back",
+            "move",
+            "slice",
+            "reshape",
+            "where",
+            "matmul",
+        )
         kinds += ("join", "update", "pick_")
         draw: Callable[[], Node | None] = getattr(self, f"_{self.rng.choice(kinds)}")
         return draw()
@@ -89,7 +101,9 @@ class RandomGraph:
         y = reduce_axes(OPS[str(self.rng.choice(REDUCTIONS))], x, axes)
         if self.rng.random() < 0.6:
             kept = iter(range(y.ndim))
-            y = rearrange(y, shape=x.shape, source=tuple(None if i in axes else next(kept) for i in range(x.ndim)))
+            y = rearrange(
+                y, shape=x.shape, source=tuple(None if i in axes else next(kept) for i in range(x.ndim))
+            )
         return y
 
     def _back(self) -> Any:
@@ -128,7 +142,11 @@ class RandomGraph:
         x = self._pick(lambda n: n.ndim > 0)
         if x is None:
             return None
-        shape = (x.aval.size,) if self.rng.random() < 0.5 or x.ndim < 2 else (x.shape[0], x.aval.size // x.shape[0])
+        shape = (
+            (x.aval.size,)
+            if self.rng.random() < 0.5 or x.ndim < 2
+            else (x.shape[0], x.aval.size // x.shape[0])
+        )
         return reshape(x, shape=shape)
 
     def _join(self) -> Any:
@@ -146,7 +164,9 @@ class RandomGraph:
         size = tuple(int(self.rng.integers(1, n + 1)) for n in x.shape)
         start = tuple(int(self.rng.integers(0, n - k + 1)) for n, k in zip(x.shape, size, strict=True))
         step = (1,) * x.ndim
-        return OPS["update"](x, slice_(x, start=(0,) * x.ndim, step=step, size=size) * 2, start=start, step=step)
+        return OPS["update"](
+            x, slice_(x, start=(0,) * x.ndim, step=step, size=size) * 2, start=start, step=step
+        )
 
     def _pick_(self) -> Any:
         x = self._pick(lambda n: n.ndim > 1 and n.dtype == self.dtype)
@@ -189,5 +209,3 @@ def _matches_but(x: tuple[int, ...], y: tuple[int, ...], axis: int) -> bool:
 
 def _broadcasts(x: tuple[int, ...], y: tuple[int, ...]) -> bool:
     return all(a == b or 1 in (a, b) for a, b in zip(reversed(x), reversed(y), strict=False))
-
-

@@ -27,7 +27,7 @@ def run(function: Callable[..., Any], *args: Any) -> Any:
     return interpret(jit(function))(*args)
 
 
-# What needs a value ----------------------------------------------------------------------------------------
+# What needs a value -----------------------------------------------------------------------------------
 
 
 def branch(x: Any) -> Any:
@@ -112,7 +112,7 @@ def test_a_pullback_used_after_its_trace_is_an_error() -> None:
         kept[0](1.0)
 
 
-# Shapes, dtypes, indices -----------------------------------------------------------------------------------
+# Shapes, dtypes, indices ------------------------------------------------------------------------------
 
 WRONG: dict[str, tuple[Callable[..., Any], type[Exception], str]] = {
     "add": (lambda x: x + np.ones(4), ValueError, rf"add at {LINE}: shapes \(3,\), \(4,\) do not broadcast"),
@@ -184,7 +184,7 @@ def test_the_innermost_line_is_named_once() -> None:
     assert str(caught.value).count("test_bad_input.py") == 1
 
 
-# Functions that are missing --------------------------------------------------------------------------------
+# Functions that are missing ---------------------------------------------------------------------------
 
 MISSING: dict[str, tuple[Callable[..., Any], str]] = {
     "a function": (lambda x: np.linalg.svd(x), "numpy.linalg.svd"),
@@ -231,7 +231,7 @@ def test_a_traced_value_cannot_go_into_an_ndarray() -> None:
         assert line_of(function, offset) in str(caught.value)
 
 
-# Arguments -------------------------------------------------------------------------------------------------
+# Arguments --------------------------------------------------------------------------------------------
 
 ARGUMENTS: dict[str, tuple[Any, str]] = {
     "a string": ("adam", r"argument 1 \(y\) at LINE is of type str.*static_argnames"),
@@ -294,7 +294,7 @@ def test_what_is_no_function(transform: Any) -> None:
         transform(3)
 
 
-# grad ------------------------------------------------------------------------------------------------------
+# grad -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("transform", [grad, value_and_grad])
@@ -363,7 +363,7 @@ def test_has_aux_needs_a_pair() -> None:
         grad(lambda x: np.sum(x), has_aux=True)(X)
 
 
-# vjp -------------------------------------------------------------------------------------------------------
+# vjp --------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def counted(function: Callable[..., Any]) -> Any:
     return wrapper, runs
 
 
-# Forms -----------------------------------------------------------------------------------------------------
+# Forms ------------------------------------------------------------------------------------------------
 
 
 def test_decorators_work_with_and_without_arguments() -> None:
@@ -217,7 +217,7 @@ def test_static_arguments_that_are_equal_but_not_the_same_are_told_apart() -> No
     assert function(np.ones(1, np.int32), True).dtype == np.int32
 
 
-# Values ----------------------------------------------------------------------------------------------------
+# Values -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("wrap", [jit, interpret])
@@ -348,7 +348,7 @@ def test_scipy_minimizes_with_value_and_grad() -> None:
     np.testing.assert_allclose(found.x, np.ones(5), atol=1e-3)
 
 
-# Nesting ---------------------------------------------------------------------------------------------------
+# Nesting ----------------------------------------------------------------------------------------------
 
 
 def test_derivatives_of_any_order() -> None:
@@ -432,7 +432,7 @@ def test_a_recursive_function() -> None:
     assert factorial(1.0, 5) == 120.0
 
 
-# vjp -------------------------------------------------------------------------------------------------------
+# vjp --------------------------------------------------------------------------------------------------
 
 
 def test_vjp_returns_a_cotangent_for_each_argument() -> None:
@@ -480,7 +480,7 @@ def test_a_pullback_made_outside_runs_inside_a_trace() -> None:
     np.testing.assert_array_equal(interpret(jit(lambda g: pull(g)[0] * 2))(3.0), 12 * X)
 
 
-# Tracing again ---------------------------------------------------------------------------------------------
+# Tracing again ----------------------------------------------------------------------------------------
 
 
 def test_a_function_is_traced_once_for_each_kind_of_arguments() -> None:
@@ -644,7 +644,7 @@ def test_an_error_while_tracing_leaves_nothing_behind() -> None:
     np.testing.assert_array_equal(function(X), 2 * X)
 
 
-# Inspection ------------------------------------------------------------------------------------------------
+# Inspection -------------------------------------------------------------------------------------------
 
 
 def test_graph_source_and_explanation() -> None:

@@ -97,7 +97,7 @@ def test_memory_layout_changes_no_bit_and_inputs_stay_as_they_are(name: str) -> 
             np.testing.assert_array_equal(array, copy, case.name)
 
 
-# Derivatives ------------------------------------------------------------------------------------------------
+# Derivatives ------------------------------------------------------------------------------------------
 
 Arrays = Sequence[np.ndarray[Any, Any]]
 
@@ -180,7 +180,7 @@ def test_derivatives_at_undefined_points_are_the_stated_ones(name: str) -> None:
             assert_near(gradient, stated, VALUE[gradient.dtype.name], case.name)
 
 
-# JAX --------------------------------------------------------------------------------------------------------
+# JAX --------------------------------------------------------------------------------------------------
 
 _ELSEWHERE = {
     "norm": jax.numpy.linalg.norm,

@@ -42,7 +42,7 @@ def assert_like_numpy(function: Callable[..., Any], *args: Any) -> None:
         np.testing.assert_array_equal(arg, old)
 
 
-# Attributes and methods ------------------------------------------------------------------------------------
+# Attributes and methods -------------------------------------------------------------------------------
 
 EXPRESSIONS = """
 x.T
@@ -209,7 +209,7 @@ def test_constant_numbers_promote_as_in_numpy(expression: str, number: Any) -> N
         assert_like_numpy(function, np.ones(3, dtype))
 
 
-# Assignment ------------------------------------------------------------------------------------------------
+# Assignment -------------------------------------------------------------------------------------------
 
 PROGRAMS = {
     "an element": "x[0, 1] = 7",
@@ -340,7 +340,7 @@ def test_arrays_made_by_jitgrad_numpy_can_be_assigned_to() -> None:
     assert_same(jitgrad.interpret(function)(X), function(X, np))
 
 
-# Captured arrays -------------------------------------------------------------------------------------------
+# Captured arrays --------------------------------------------------------------------------------------
 
 
 def test_a_scratch_array_means_its_contents_at_each_use() -> None:
@@ -400,7 +400,7 @@ def test_a_captured_array_is_not_copied_into_the_graph() -> None:
     assert [node.param("value").array is weights for node in captured] == [True]
 
 
-# Results ---------------------------------------------------------------------------------------------------
+# Results ----------------------------------------------------------------------------------------------
 
 
 def test_results_that_are_not_traced_are_returned_as_they_are() -> None:
@@ -426,7 +426,7 @@ def test_a_constant_array_in_the_result_is_fresh_each_time() -> None:
     assert_same(function(V)[1], np.zeros(2))
 
 
-# Deep graphs -----------------------------------------------------------------------------------------------
+# Deep graphs ------------------------------------------------------------------------------------------
 
 
 def test_a_loop_of_100000_operations_is_traced_differentiated_and_interpreted() -> None:
@@ -457,7 +457,7 @@ def test_thousands_of_views_of_views_are_read_and_written() -> None:
     assert [leaf.shape for leaf in leaves] == [(3,), (3,)]
 
 
-# Lines -----------------------------------------------------------------------------------------------------
+# Lines ------------------------------------------------------------------------------------------------
 
 
 def test_nodes_know_the_users_line() -> None:

@@ -182,7 +182,7 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
     return moveaxis(stack([x1 * y2 - x2 * y1, x2 * y0 - x0 * y2, x0 * y1 - x1 * y0], -1), -1, axisc)
 
 
-# Norms ------------------------------------------------------------------------------------------------------
+# Norms ------------------------------------------------------------------------------------------------
 
 
 def _euclidean(x: Any, axis: Any, keepdims: bool) -> Any:
@@ -255,7 +255,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     return _matrix_norm(x, "fro" if ord is None else ord, axes, keepdims)
 
 
-# Convolution ------------------------------------------------------------------------------------------------
+# Convolution ------------------------------------------------------------------------------------------
 
 
 def _convolve_samples(d: Draw) -> list[Sample]:

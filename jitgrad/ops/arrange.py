@@ -57,7 +57,7 @@ def selected(x: Any, axis: int, index: Any) -> Any:
     return concatenated(pieces, axis) if len(pieces) > 1 else pieces[0]
 
 
-# Flip, roll, rotate -----------------------------------------------------------------------------------------
+# Flip, roll, rotate -----------------------------------------------------------------------------------
 
 
 @composite(np.flip, samples=lambda d: [*unary()(d), case(d(2, 3), axis=1), case(d(2, 3, 2), axis=(0, -1))])
@@ -120,7 +120,7 @@ def rot90(m: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
     )
 
 
-# Repeat -----------------------------------------------------------------------------------------------------
+# Repeat -----------------------------------------------------------------------------------------------
 
 
 @composite(
@@ -169,7 +169,7 @@ def repeat(a: Any, repeats: Any, axis: int | None = None) -> Any:
     return shaped(repeated, tuple(n * count if i == axis else n for i, n in enumerate(x.shape)))
 
 
-# Pad --------------------------------------------------------------------------------------------------------
+# Pad --------------------------------------------------------------------------------------------------
 
 
 def _widths(pad_width: Any, ndim: int) -> list[tuple[int, int]]:
@@ -230,7 +230,7 @@ def pad(array: Any, pad_width: Any, mode: str = "constant", *, constant_values: 
     return x
 
 
-# Diagonals and triangles ------------------------------------------------------------------------------------
+# Diagonals and triangles ------------------------------------------------------------------------------
 
 
 def _diagonal_of_last(x: Any, offset: int) -> Any:

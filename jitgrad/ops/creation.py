@@ -26,7 +26,7 @@ from jitgrad.ops.values import (
     shape_of,
 )
 
-# Constants of a trace ---------------------------------------------------------------------------------------
+# Constants of a trace ---------------------------------------------------------------------------------
 
 
 def zeros(shape: Any, dtype: Any = float, order: str = "C") -> Any:
@@ -87,7 +87,7 @@ CREATION: dict[str, Callable[..., Any]] = {
 }
 
 
-# Arrays like others -----------------------------------------------------------------------------------------
+# Arrays like others -----------------------------------------------------------------------------------
 
 
 def _uniform(like: Any, value: Any, dtype: Any, shape: Any) -> Any:

@@ -32,7 +32,7 @@ class Term:
         return self.value.shape[self.labels.index(label)]  # type: ignore[no-any-return]
 
 
-# Subscripts -------------------------------------------------------------------------------------------------
+# Subscripts -------------------------------------------------------------------------------------------
 
 
 def _written(operands: tuple[Any, ...]) -> tuple[str, list[Any]]:
@@ -82,7 +82,7 @@ def _sizes(inputs: list[str], arrays: Sequence[Any], subscripts: str) -> dict[st
     return sizes
 
 
-# One operand ------------------------------------------------------------------------------------------------
+# One operand ------------------------------------------------------------------------------------------
 
 
 def _diagonals(x: Any, labels: str) -> Term:
@@ -117,7 +117,7 @@ def _ordered(term: Term, labels: str, sizes: dict[str, int]) -> Any:
     return broadcast(value, tuple(sizes[c] for c in labels))
 
 
-# Two operands -----------------------------------------------------------------------------------------------
+# Two operands -----------------------------------------------------------------------------------------
 
 
 def _contracted(x: Term, y: Term, wanted: set[str], sizes: dict[str, int]) -> Term:

@@ -30,7 +30,7 @@ from jitgrad.ops.values import (
     size_of,
 )
 
-# Parsing ----------------------------------------------------------------------------------------------------
+# Parsing ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _within(index: Any, axis: int, size: int) -> Any:
     return np.where(known < 0, known + size, known).astype(np.int64)
 
 
-# The plan of an index ---------------------------------------------------------------------------------------
+# The plan of an index ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +294,7 @@ def getitem(x: Any, index: Any) -> Any:
     return take(rows, _flat_index(plan.arrays, plan.wide), axis=len(layout.lead))
 
 
-# Assignment -------------------------------------------------------------------------------------------------
+# Assignment -------------------------------------------------------------------------------------------
 
 
 def _scattered(x: Any, index: Any, values: Any, *, axis: int) -> Any:
@@ -428,7 +428,7 @@ def _fitted(values: Any, shape: Shape) -> Any:
         ) from None
 
 
-# Functions --------------------------------------------------------------------------------------------------
+# Functions --------------------------------------------------------------------------------------------
 
 
 _MODES = {

@@ -40,7 +40,7 @@ def _floating(x: Any) -> Any:
     return as_dtype(x, np.float64) if x.dtype.kind in "iub" else x
 
 
-# Selection --------------------------------------------------------------------------------------------------
+# Selection --------------------------------------------------------------------------------------------
 
 
 def _where_samples(d: Draw) -> list[Sample]:
@@ -157,7 +157,7 @@ def fabs(x: Any) -> Any:
     return absolute(_floating(x))
 
 
-# Rounding ---------------------------------------------------------------------------------------------------
+# Rounding ---------------------------------------------------------------------------------------------
 
 
 def _round_samples(d: Draw) -> list[Sample]:
@@ -192,7 +192,7 @@ def modf(x: Any) -> Any:
     return x - trunc(x), trunc(x)
 
 
-# Exponentials and angles ------------------------------------------------------------------------------------
+# Exponentials and angles ------------------------------------------------------------------------------
 
 
 def _apart(x: Any, y: Any) -> Any:
@@ -253,7 +253,7 @@ def ldexp(x1: Any, x2: Any) -> Any:
     return x * exp2(cast(as_array(x2), dtype=x.dtype))
 
 
-# Comparison -------------------------------------------------------------------------------------------------
+# Comparison -------------------------------------------------------------------------------------------
 
 
 @composite(np.isclose, samples=lambda d: [case(d(2, 3), d(3)), case(d(3), 1.0, atol=1.0), case(d(), d())])
@@ -277,7 +277,7 @@ def isneginf(x: Any) -> Any:
     return equal(as_array(x), -math.inf)
 
 
-# Parts of numbers, which are real here ----------------------------------------------------------------------
+# Parts of numbers, which are real here ----------------------------------------------------------------
 
 
 @composite(np.real, samples=_reals)

@@ -44,7 +44,7 @@ def _border(value: Any, x: Any, axis: int) -> Any:
     )
 
 
-# Running sums and products ----------------------------------------------------------------------------------
+# Running sums and products ----------------------------------------------------------------------------
 
 
 def _running_samples(d: Draw) -> list[Sample]:
@@ -112,7 +112,7 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     return sum_(steps * heights / 2.0, axis)
 
 
-# Sorting ----------------------------------------------------------------------------------------------------
+# Sorting ----------------------------------------------------------------------------------------------
 
 
 _order = primitive(
@@ -150,7 +150,7 @@ def sort(
     return take_along_axis(x, _order(x, axis=axis), axis)
 
 
-# Polynomials ------------------------------------------------------------------------------------------------
+# Polynomials ------------------------------------------------------------------------------------------
 
 
 def _polynomial_samples(d: Draw) -> list[Sample]:

@@ -51,7 +51,7 @@ def window(x: Any, axis: int, start: int, size: int, step: int = 1) -> Any:
     )
 
 
-# Shape ------------------------------------------------------------------------------------------------------
+# Shape ------------------------------------------------------------------------------------------------
 
 
 def _resolved(old: Shape, new: Shape) -> Shape:
@@ -226,7 +226,7 @@ def astype(x: Any, dtype: Any, *, copy: bool = True) -> Any:
     return as_dtype(as_array(x), np.dtype(dtype))
 
 
-# Joining and splitting --------------------------------------------------------------------------------------
+# Joining and splitting --------------------------------------------------------------------------------
 
 
 def _arrays(name: str, arrays: Any) -> list[Any]:

@@ -15,7 +15,7 @@ Shape = tuple[int, ...]
 Source = tuple[int | None, ...]
 
 
-# cast: another dtype ----------------------------------------------------------------------------------------
+# cast: another dtype ----------------------------------------------------------------------------------
 
 
 def _bind_cast(op: Op, x: Node, *, dtype: Any) -> Node:
@@ -54,7 +54,7 @@ cast = primitive(
 )
 
 
-# Summing over axes, as rearrange's transpose needs it -------------------------------------------------------
+# Summing over axes, as rearrange's transpose needs it -------------------------------------------------
 
 
 def axis_groups(ndim: int, axes: tuple[int, ...]) -> list[tuple[int, ...]]:
@@ -85,7 +85,7 @@ def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
     return reduce_axes(OPS["sum"], x, axes)
 
 
-# rearrange: transpose, broadcast, expand_dims, squeeze ------------------------------------------------------
+# rearrange: transpose, broadcast, expand_dims, squeeze ------------------------------------------------
 
 
 def _rearranged(x: Any, *, shape: Shape, source: Source) -> Any:
@@ -140,7 +140,7 @@ rearrange = linear_op(
 )
 
 
-# reshape ----------------------------------------------------------------------------------------------------
+# reshape ----------------------------------------------------------------------------------------------
 
 
 def _bind_reshape(op: Op, x: Node, *, shape: Shape) -> Node:
@@ -168,7 +168,7 @@ reshape: Op = linear_op(
 )
 
 
-# slice and its transpose, place -----------------------------------------------------------------------------
+# slice and its transpose, place -----------------------------------------------------------------------
 # `start`, `step` (not 0, may be negative) and `size` per axis; element i of an axis is start + i * step.
 
 
@@ -258,7 +258,7 @@ update = linear_op(
 )
 
 
-# concatenate ------------------------------------------------------------------------------------------------
+# concatenate ------------------------------------------------------------------------------------------
 
 
 def _infer_concatenate(*parts: Aval, axis: int) -> Aval:
@@ -287,7 +287,7 @@ concatenate = linear_op(
 )
 
 
-# Indexing by integer arrays ---------------------------------------------------------------------------------
+# Indexing by integer arrays ---------------------------------------------------------------------------
 
 
 def _infer_take(x: Aval, index: Aval, *, axis: int) -> Aval:
@@ -340,7 +340,7 @@ scatter_add: Op = primitive(
 )
 
 
-# pick: one element of each row ------------------------------------------------------------------------------
+# pick: one element of each row ------------------------------------------------------------------------
 
 
 def _pick_vjp(g: Any, out: Any, x: Any, index: Any) -> tuple[Any, None]:
@@ -407,7 +407,7 @@ def iota(size: int) -> Node:
     return bind_plain(_IOTA, size=size)
 
 
-# alias: one node as another, so that each derivative has variables of its own -------------------------------
+# alias: one node as another, so that each derivative has variables of its own -------------------------
 
 alias = linear_op(
     "alias",

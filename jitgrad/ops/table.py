@@ -76,7 +76,7 @@ def composite(
     return declare
 
 
-# Elementwise ops --------------------------------------------------------------------------------------------
+# Elementwise ops --------------------------------------------------------------------------------------
 
 
 def typed_like(ufunc: np.ufunc) -> Typing:
@@ -225,7 +225,7 @@ def _typed_samples(typing: Typing, arity: int, domain: Domain) -> Samples:
     return samples
 
 
-# Other primitives -------------------------------------------------------------------------------------------
+# Other primitives -------------------------------------------------------------------------------------
 
 
 def bind_plain(op: Op, *nodes: Node, **params: Any) -> Node:

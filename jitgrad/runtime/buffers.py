@@ -1,8 +1,8 @@
 """Make arrays for results in memory that dropped results have left.
 
-The system hands out fresh memory page by page, at 0.25 us per 4 KiB page, which costs a large elementwise
-kernel more than its arithmetic. So large arrays live in blocks that come back here when the last array or
-view on them has gone.
+The system hands out fresh memory page by page, at 0.25 us per 4 KiB page, which costs a large
+elementwise kernel more than its arithmetic. So large arrays live in blocks that come back here when the
+last array or view on them has gone.
 """
 
 from __future__ import annotations

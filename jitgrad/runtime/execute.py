@@ -38,8 +38,8 @@ class KernelStep:
 class Compiled:
     """A graph made ready for one set of shapes, dtypes and strides.
 
-    Call it with one ndarray for each input of the graph; it returns a list of fresh ndarrays, one for each output.
-    Arrays that the graph captured are read when it is called.
+    Call it with one ndarray for each input of the graph; it returns a list of fresh ndarrays, one for each
+    output. Arrays that the graph captured are read when it is called.
     """
 
     def __init__(self, graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> None:
@@ -51,7 +51,7 @@ class Compiled:
         self._run = _assembled(self)
 
     def __call__(self, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        return self._run(*arrays)  # type: ignore[no-any-return]
+        return self._run(*arrays)
 
     @property
     def kernels(self) -> list[KernelStep]:
@@ -59,7 +59,7 @@ class Compiled:
 
 
 def compile_graph(graph: Graph, strides: Sequence[tuple[int, ...] | None] | None = None) -> Compiled:
-    """Compile a graph; `strides` (bytes) are those of inputs that are not C-contiguous, None for the others."""
+    """Compile a graph; `strides` are the bytes of inputs that are not C-contiguous, None for the others."""
     return Compiled(graph, strides or [None] * len(graph.inputs))
 
 
@@ -91,7 +91,7 @@ def estimated_seconds(kernel: Kernel) -> float:
     return elements * (cost * SECONDS_PER_COST + moved * SECONDS_PER_BYTE)
 
 
-# Straight-line code ---------------------------------------------------------------------------------------------------
+# Straight-line code -----------------------------------------------------------------------------------
 
 
 class _Assembly:
@@ -130,7 +130,7 @@ class _Assembly:
         launcher = threads.launcher()
         if layout.scratch:
             self.lines.append(f"scratch = {self._empty((layout.scratch,), np.dtype(np.uint8))}")
-        works = []
+        works: list[str] = []
         for parameter in step.source.parameters:
             if parameter.kind == "work":
                 works.append(f"w{len(works)}")
@@ -151,7 +151,9 @@ class _Assembly:
         views: list[Callable[[Any], Any]] = []
         for arg in node.args:
             base, view = _view(arg)
-            operands.append(self.bind("constant", literal_value(base)) if base.op is LITERAL else self.buffer(base))
+            operands.append(
+                self.bind("constant", literal_value(base)) if base.op is LITERAL else self.buffer(base)
+            )
             views.append(view)
         run = self.bind("call", _library_call(node, views))
         self.names[node] = f"b{len(self.names)}"
@@ -175,7 +177,7 @@ class _Assembly:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """An argument block: its ctypes type, its content but for addresses, and the scratch bytes for all slots."""
+    """An argument block: its ctypes type, its content but for addresses, the scratch bytes of all slots."""
 
     block: Any
     template: bytes

@@ -36,7 +36,7 @@ class Loaded:
 
 
 def kernel_key(source: Source) -> str:
-    """The identity of compiled code: its text, its parameters' types, and what compiles it for which machine."""
+    """The identity of compiled code: its text, its parameters' types, what compiles it, for which machine."""
     described = "\0".join((cache.fingerprint(), source.text, cpu.signature_text(source.parameters)))
     return hashlib.blake2b(described.encode(), digest_size=20).hexdigest()
 

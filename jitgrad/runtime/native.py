@@ -143,7 +143,8 @@ def _target_machine() -> Any:
 
 
 def _features() -> str:
-    """The host's features, with vectors as wide as it has: LLVM's own choice of 256 bits takes 1.5 times as long."""
+    """The host's features, with vectors as wide as it has: LLVM's own choice of 256 bits takes 1.5 times as
+    long."""
     features: str = llvm.get_host_cpu_features().flatten()
     return f"{features},-prefer-256-bit" if "+avx512f" in features else features
 

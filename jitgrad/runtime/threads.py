@@ -2,21 +2,21 @@
 
 One launcher serves every kernel. It reads a block of 64-bit words:
 
-    [0] address of ``kernel(args, lo, hi, scratch)``     [3] grain: units per chunk
+[0] address of ``kernel(args, lo, hi, scratch)``     [3] grain: units per chunk
     [1] address of ``finish``, or 0                      [4] address of the scratch memory
     [2] units                                            [5] scratch bytes per slot
     [6:] the words that the kernel receives as ``args``
 
-With grain >= units, or without a pool, it calls ``kernel(args, 0, units, scratch)``. Otherwise the caller
-and the pool's threads take chunks of ``grain`` units from one counter until none is left; each works in the
-scratch of its own slot, and slots stay below ``min(MAX_THREADS, ceil(units / grain))``. The caller waits
-only for chunks that somebody has begun, so a thread that does not wake delays nothing. At last
-``finish(args, 0, 1, scratch)`` runs on the calling thread. A caller that finds the pool taken by another
-thread runs alone.
+With grain >= units, or without a pool, it calls ``kernel(args, 0, units, scratch)``. Otherwise the
+caller and the pool's threads take chunks of ``grain`` units from one counter until none is left; each
+works in the scratch of its own slot, and slots stay below ``min(MAX_THREADS, ceil(units / grain))``.
+The caller waits only for chunks that somebody has begun, so a thread that does not wake delays nothing.
+At last ``finish(args, 0, 1, scratch)`` runs on the calling thread. A caller that finds the pool taken
+by another thread runs alone.
 
-The pool's threads start with the first launch that can use them. They are plain native threads, which never
-hold the GIL and never see a Python object: the interpreter can end or fork whatever they do. Without POSIX
-threads (Windows) everything runs serially.
+The pool's threads start with the first launch that can use them. They are plain native threads, which
+never hold the GIL and never see a Python object: the interpreter can end or fork whatever they do.
+Without POSIX threads (Windows) everything runs serially.
 """
 
 from __future__ import annotations

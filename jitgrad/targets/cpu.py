@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,8 +19,14 @@ WORD_BYTES = 8
 def module_text(source: Source) -> str:
     """The emitted functions with the imports that they need: a Python module."""
     used = set(re.findall(r"\b([a-z_0-9]+)\(", source.text))
-    dtypes = sorted(used & {"bool_", *(f"{k}{b}" for k in ("int", "uint") for b in (8, 16, 32, 64)), "float32", "float64"})
-    spans = sorted(n for n in used if re.fullmatch(r"offset|inside|(sum|prod|max|min|any|all)_(of|block|columns|lanes|rows)", n))
+    dtypes = sorted(
+        used & {"bool_", *(f"{k}{b}" for k in ("int", "uint") for b in (8, 16, 32, 64)), "float32", "float64"}
+    )
+    spans = sorted(
+        n
+        for n in used
+        if re.fullmatch(r"offset|inside|(sum|prod|max|min|any|all)_(of|block|columns|lanes|rows)", n)
+    )
     python = {"kernel", "finish", "range", "abs", *dtypes, *spans}
     math = sorted(used - python)
     lines = [f"from numpy import {', '.join(dtypes)}"] if dtypes else []
@@ -34,13 +41,14 @@ def signature_text(parameters: tuple[Parameter, ...]) -> str:
 
 
 def compile_kernel(text: str, parameters: tuple[Parameter, ...], symbol: str, filename: str) -> str:
-    """LLVM IR that exports `<symbol>_kernel` and, if the text has one, `<symbol>_finish`, each as
-    void(int64 *args, int64 lo, int64 hi, char *scratch)."""
+    """LLVM IR that exports `<symbol>_kernel` and, if the text has one, `<symbol>_finish`, each as void(int64
+    *args, int64 lo, int64 hi, char *scratch)."""
     from jitgrad.targets import numba_frontend
 
     module = ModuleType(symbol)
     exec(compile(text, filename, "exec"), module.__dict__)
-    functions = {name: module.__dict__[name] for name in ("kernel", "finish") if name in module.__dict__}
+    names = [name for name in ("kernel", "finish") if name in module.__dict__]
+    functions: dict[str, Callable[..., Any]] = {name: module.__dict__[name] for name in names}
     assert all(inspect.isfunction(f) for f in functions.values())
     return numba_frontend.llvm_ir(functions, parameters, symbol)
 

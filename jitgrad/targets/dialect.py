@@ -1,7 +1,9 @@
-"""What emitted kernels are written in, besides Python's scalars: spans of memory and reductions in their fixed order.
+"""What emitted kernels are written in, besides Python's scalars: spans of memory and reductions in their
+fixed order.
 
-A span is a typed pointer. `x[i]` and `y[i] = v` load and store without bounds or wraparound, so that loops vectorise;
-each output has a number of its own, from which LLVM learns that no two of them, and no input, share memory.
+A span is a typed pointer. `x[i]` and `y[i] = v` load and store without bounds or wraparound, so that
+loops vectorise; each output has a number of its own, from which LLVM learns that no two of them, and no
+input, share memory.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, LANES, identity
 OUTPUTS = 64  # spans with a higher number share the last one's alias scope
 
 
-class Span(types.Type):  # type: ignore[misc]
+class Span(types.Type):
     """Memory of one dtype; `output` numbers what the kernel writes, None is what it only reads."""
 
     def __init__(self, dtype: types.Type, output: int | None) -> None:
@@ -123,7 +125,7 @@ def _lower_inside(context: Any, builder: ir.IRBuilder, call: Any, args: Any) -> 
     return builder.icmp_unsigned("<", *args)
 
 
-# Reductions -----------------------------------------------------------------------------------------------------------
+# Reductions -------------------------------------------------------------------------------------------
 
 Combine = Callable[[ir.IRBuilder, ir.Value, ir.Value], ir.Value]
 
@@ -161,9 +163,11 @@ def combiner(name: str, dtype: types.Type) -> Combine:
     if name in ("max", "min"):
         if floating:
             return _float_intrinsic("maximum" if name == "max" else "minimum")
-        signed = isinstance(dtype, types.Integer) and dtype.signed
+        signed = isinstance(dtype, types.Integer) and bool(getattr(dtype, "signed", False))
         return _compared(">" if name == "max" else "<")(signed)
-    kind = {"sum": ("fadd", "add"), "prod": ("fmul", "mul"), "any": ("or_", "or_"), "all": ("and_", "and_")}[name]
+    kind = {"sum": ("fadd", "add"), "prod": ("fmul", "mul"), "any": ("or_", "or_"), "all": ("and_", "and_")}[
+        name
+    ]
     method = kind[0] if floating else kind[1]
     return lambda builder, x, y: getattr(builder, method)(x, y)
 
@@ -173,7 +177,9 @@ def _start(name: str, dtype: types.Type, element: ir.Type) -> ir.Constant:
     return ir.Constant(element, float(value) if isinstance(dtype, types.Float) else int(value))
 
 
-def _lane_loop(builder: ir.IRBuilder, pointer: ir.Value, count: ir.Value, start: ir.Value, combine: Combine) -> ir.Value:
+def _lane_loop(
+    builder: ir.IRBuilder, pointer: ir.Value, count: ir.Value, start: ir.Value, combine: Combine
+) -> ir.Value:
     """Combine elements i, i + LANES, ... of a block in lane i; lanes past the end keep the identity."""
     element = pointer.type.pointee if hasattr(pointer.type, "pointee") else start.type.element
     vector = start.type
@@ -183,7 +189,9 @@ def _lane_loop(builder: ir.IRBuilder, pointer: ir.Value, count: ir.Value, start:
     full = builder.lshr(count, ir.Constant(word, LANES.bit_length() - 1))
     total = cgutils.alloca_once_value(builder, start)
     with cgutils.for_range(builder, full) as loop:
-        at = builder.bitcast(builder.gep(pointer, [builder.mul(loop.index, ir.Constant(word, LANES))]), lanes_pointer)
+        at = builder.bitcast(
+            builder.gep(pointer, [builder.mul(loop.index, ir.Constant(word, LANES))]), lanes_pointer
+        )
         builder.store(combine(builder, builder.load(total), builder.load(at, align=size)), total)
     done = builder.mul(full, ir.Constant(word, LANES))
     rest = builder.sub(count, done)
@@ -210,7 +218,9 @@ def _splat(builder: ir.IRBuilder, value: ir.Value, count: int) -> ir.Value:
     narrow = ir.IntType(32)
     first = builder.insert_element(ir.Constant(vector, ir.Undefined), value, ir.Constant(narrow, 0))
     return builder.shuffle_vector(
-        first, ir.Constant(vector, ir.Undefined), ir.Constant(ir.VectorType(narrow, count), [ir.Constant(narrow, 0)] * count)
+        first,
+        ir.Constant(vector, ir.Undefined),
+        ir.Constant(ir.VectorType(narrow, count), [ir.Constant(narrow, 0)] * count),
     )
 
 
@@ -224,7 +234,9 @@ def _fold(builder: ir.IRBuilder, lanes: ir.Value, combine: Combine) -> ir.Value:
             builder.shuffle_vector(
                 lanes,
                 ir.Constant(lanes.type, ir.Undefined),
-                ir.Constant(ir.VectorType(narrow, width), [ir.Constant(narrow, first + k) for k in range(width)]),
+                ir.Constant(
+                    ir.VectorType(narrow, width), [ir.Constant(narrow, first + k) for k in range(width)]
+                ),
             )
             for first in (0, width)
         )
@@ -235,7 +247,9 @@ def _fold(builder: ir.IRBuilder, lanes: ir.Value, combine: Combine) -> ir.Value:
 Build = Callable[[Any, ir.Module, Any, tuple[ir.Type, ...]], ir.Function]
 
 
-def _named(module: ir.Module, symbol: str, returns: ir.Type, arguments: tuple[ir.Type, ...]) -> tuple[ir.Function, bool]:
+def _named(
+    module: ir.Module, symbol: str, returns: ir.Type, arguments: tuple[ir.Type, ...]
+) -> tuple[ir.Function, bool]:
     """A function of the module that is written once, and whether it is new."""
     known = module.globals.get(symbol)
     if known is not None:
@@ -253,7 +267,8 @@ def _block(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[
         builder = ir.IRBuilder(function.append_basic_block())
         combine = combiner(name, dtype)
         start = ir.Constant(ir.VectorType(element, LANES), [_start(name, dtype, element)] * LANES)
-        lanes = _lane_loop(builder, *function.args, start, combine)
+        values, count = function.args
+        lanes = _lane_loop(builder, values, count, start, combine)
         builder.ret(_fold(builder, lanes, combine))
     return function
 
@@ -270,14 +285,18 @@ def _of(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.
         with cgutils.for_range(builder, blocks) as loop:
             first = builder.mul(loop.index, count.type(BLOCK))
             many = _smaller(builder, builder.sub(count, first), count.type(BLOCK))
-            builder.store(builder.call(block, [builder.gep(values, [first]), many]), builder.gep(work, [loop.index]))
+            builder.store(
+                builder.call(block, [builder.gep(values, [first]), many]), builder.gep(work, [loop.index])
+            )
         with builder.if_then(builder.icmp_signed(">", blocks, count.type(1))):
             builder.ret(builder.call(function, [work, blocks, work]))
         builder.ret(builder.load(work))
     return function
 
 
-def _columns(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.Type, ...]) -> ir.Function:
+def _columns(
+    name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.Type, ...]
+) -> ir.Function:
     """columns(parts, rows, n, out): reduce rows of n partial results, COLUMN_BLOCK at a time, in place."""
     function, new = _named(module, f"jitgrad.{name}_columns.{dtype}", ir.VoidType(), kinds)
     if not new:
@@ -308,7 +327,8 @@ def _columns(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tupl
 
 
 def _lanes(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.Type, ...]) -> ir.Function:
-    """lanes(values, n, work, out): reduce n vectors of COLUMN_BLOCK lanes, each lane as a row of n elements is."""
+    """lanes(values, n, work, out): reduce n vectors of COLUMN_BLOCK lanes, each lane as a row of n elements
+    is."""
     function, new = _named(module, f"jitgrad.{name}_lanes.{dtype}", ir.VoidType(), kinds)
     if not new:
         return function
@@ -327,9 +347,15 @@ def _lanes(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[
     count, width = n, LANES // 2
     while width:
         paired = builder.sub(count, n.type(width))
-        with cgutils.for_range(builder, builder.select(builder.icmp_signed(">", paired, n.type(0)), paired, n.type(0))) as loop:
+        with cgutils.for_range(
+            builder, builder.select(builder.icmp_signed(">", paired, n.type(0)), paired, n.type(0))
+        ) as loop:
             low, high = at(work, loop.index), at(work, builder.add(loop.index, n.type(width)))
-            builder.store(combine(builder, builder.load(low, align=align), builder.load(high, align=align)), low, align=align)
+            builder.store(
+                combine(builder, builder.load(low, align=align), builder.load(high, align=align)),
+                low,
+                align=align,
+            )
         count, width = _smaller(builder, count, n.type(width)), width // 2
     builder.store(builder.load(at(work, n.type(0)), align=align), at(out, n.type(0)), align=align)
     builder.ret_void()
@@ -337,7 +363,7 @@ def _lanes(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[
 
 
 def _rows(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.Type, ...]) -> ir.Function:
-    """rows(values, n, m, out): reduce the first m lanes of n vectors, in order, each to one element of `out`."""
+    """rows(values, n, m, out): reduce the first m lanes of n vectors, in order, to an element of `out` each."""
     function, new = _named(module, f"jitgrad.{name}_rows.{dtype}", ir.VoidType(), kinds)
     if not new:
         return function
@@ -361,7 +387,11 @@ def _rows(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[i
 
 
 def _bytes(element: ir.Type) -> int:
-    return element.width // 8 if isinstance(element, ir.IntType) else (8 if isinstance(element, ir.DoubleType) else 4)
+    return (
+        element.width // 8
+        if isinstance(element, ir.IntType)
+        else (8 if isinstance(element, ir.DoubleType) else 4)
+    )
 
 
 def _copy(builder: ir.IRBuilder, source: ir.Value, target: ir.Value, count: ir.Value) -> None:
@@ -378,8 +408,10 @@ def _smaller(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
     return builder.select(builder.icmp_signed("<", x, y), x, y)
 
 
-def _callable(name: str, build: Callable[..., ir.Function], counts: tuple[type[types.Type], ...], value: bool) -> Any:
-    """A function that kernels call by `name`: the first argument is a span, `build` writes it into the module."""
+def _callable(
+    name: str, build: Callable[..., ir.Function], counts: tuple[type[types.Type], ...], value: bool
+) -> Any:
+    """A function that kernels call by `name` with a span first; `build` writes it into the module."""
 
     def placeholder(*arguments: Any) -> Any:
         raise TypeError(f"{name} exists in compiled kernels only")
@@ -387,7 +419,9 @@ def _callable(name: str, build: Callable[..., ir.Function], counts: tuple[type[t
     def typed(span: types.Type, *rest: types.Type) -> Any:
         if not isinstance(span, Span):
             return None
-        wanted = [types.intp if kind is types.Integer else given for kind, given in zip(counts, rest, strict=True)]
+        wanted = [
+            types.intp if kind is types.Integer else given for kind, given in zip(counts, rest, strict=True)
+        ]
         return signature(span.dtype if value else types.none, span, *wanted)
 
     # numba folds a variadic typer's arguments into a tuple, so each number of arguments has its own
@@ -403,7 +437,9 @@ def _callable(name: str, build: Callable[..., ir.Function], counts: tuple[type[t
         dtype = call.args[0].dtype
         function = build(context, builder.module, dtype, tuple(a.type for a in args))
         raw = builder.call(function, args)
-        return context.data_model_manager[dtype].from_data(builder, raw) if value else context.get_dummy_value()
+        return (
+            context.data_model_manager[dtype].from_data(builder, raw) if value else context.get_dummy_value()
+        )
 
     placeholder.__name__ = placeholder.__qualname__ = name
     return placeholder

@@ -1,4 +1,5 @@
-"""A kernel to the text of a Python function in the dialect that numba compiles: the part that all targets share."""
+"""A kernel to the text of a Python function in the dialect that numba compiles: the part that all targets
+share."""
 
 from __future__ import annotations
 

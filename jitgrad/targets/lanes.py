@@ -15,7 +15,9 @@ LONGEST = 32  # rows of more elements are worth loops of their own
 def suits(kernel: Kernel) -> bool:
     """Whether the kernel's rows are short; sums over columns need all rows in one sequence of blocks."""
     columns = any(s.level == "columns" for s in kernel.stores)
-    return 1 < len(kernel.domain) and kernel.domain[-1] <= LONGEST and not (columns and len(kernel.domain) > 2)
+    return (
+        1 < len(kernel.domain) and kernel.domain[-1] <= LONGEST and not (columns and len(kernel.domain) > 2)
+    )
 
 
 class LanePrinter(Printer):
@@ -74,7 +76,7 @@ class LanePrinter(Printer):
             number = f"({number} * {size} + r{axis})" if number else f"r{axis}"
         return f"{number} * {lanes} + first" if number else "first"
 
-    # Values of rows -----------------------------------------------------------------------------------------
+    # Values of rows -----------------------------------------------------------------------------------
 
     def _rows(self, stage: int) -> None:
         """One loop over the lanes for the values of rows that a stage needs."""
@@ -107,7 +109,7 @@ class LanePrinter(Printer):
     def _lane(self, node: Node) -> str:
         return self.names.parameter(("lane", node), "s", "temp", node.dtype, WIDTH)
 
-    # Elements -----------------------------------------------------------------------------------------------
+    # Elements -----------------------------------------------------------------------------------------
 
     def _loop(self, n: str, loop: int) -> None:
         roots, stores = self.plan.loop_roots(loop), self.plan.element_stores(loop)
@@ -117,11 +119,13 @@ class LanePrinter(Printer):
         self._prepare([node for node in nodes if node not in self.plan.read[loop]])
         targets = {s: self._pointer(self._output(s), f"row * {n}") for s in stores if s.level == "element"}
         self._write(2, f"for i in range({n}):")
-        self._write(3, f"for l in range(m):")
+        self._write(3, "for l in range(m):")
         inside: dict[Node, str] = {}
         for node in nodes:
             read = node in self.plan.read[loop]
-            inside[node] = self._assign(4, f"{self._temp(node)}[i * {WIDTH} + l]" if read else self._text(node, inside))
+            inside[node] = self._assign(
+                4, f"{self._temp(node)}[i * {WIDTH} + l]" if read else self._text(node, inside)
+            )
         columns = [s.value for s in stores if s.level == "columns"]
         for node in dict.fromkeys([*self.plan.writes(loop), *columns]):
             self._write(4, f"{self._temp(node)}[i * {WIDTH} + l] = {self._arg(node, inside)}")
@@ -145,7 +149,7 @@ class LanePrinter(Printer):
                 part = self._pointer(work, f"b * {n}")
                 self._write(2, f"{store.op.name}_rows({self._temp(store.value)}, {n}, m, {part})")
 
-    # Text ---------------------------------------------------------------------------------------------------
+    # Text ---------------------------------------------------------------------------------------------
 
     def _arg(self, node: Node, inside: dict[Node, str]) -> str:
         if node.op is LITERAL:

@@ -1,4 +1,5 @@
-"""Python functions in the kernel dialect to LLVM IR, by numba's front end alone: no numba optimiser, no wrappers."""
+"""Python functions in the kernel dialect to LLVM IR, by numba's front end alone: no numba optimiser, no
+wrappers."""
 
 from __future__ import annotations
 
@@ -82,7 +83,9 @@ def llvm_ir(functions: dict[str, Callable[..., Any]], parameters: tuple[Paramete
                 typing, context, function, (types.intp, types.intp, *arguments), types.none, _flags(), {}
             )
             part = result.library._final_module
-            wrapper = llvm.parse_assembly(_wrapper(context, result.fndesc, parameters, arguments, f"{symbol}_{name}"))
+            wrapper = llvm.parse_assembly(
+                _wrapper(context, result.fndesc, parameters, arguments, f"{symbol}_{name}")
+            )
             part.link_in(wrapper)
             for inner in part.functions:
                 if not inner.is_declaration and inner.name != f"{symbol}_{name}":
@@ -111,6 +114,8 @@ def _wrapper(context: Any, description: Any, parameters: Any, arguments: Any, sy
             data = model.get_data_type()
             values.append(model.from_data(builder, builder.load(builder.bitcast(word, data.as_pointer()))))
     function = context.declare_function(module, description)
-    context.call_conv.call_function(builder, function, types.none, (types.intp, types.intp, *arguments), values)
+    context.call_conv.call_function(
+        builder, function, types.none, (types.intp, types.intp, *arguments), values
+    )
     builder.ret_void()
     return str(module)

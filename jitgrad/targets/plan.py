@@ -16,8 +16,8 @@ TEMP_COST = 1  # of writing or reading one element of a temporary that stays in 
 class Plan:
     """A row program has one loop over its row for each stage of row reductions, other kernels have one loop.
 
-    `inner` are the nodes that vary along the row, `loops` those that each loop evaluates, `kept` those that leave a
-    temporary behind, `read[loop]` those that a loop reads back.
+    `inner` are the nodes that vary along the row, `loops` those that each loop evaluates, `kept` those
+    that leave a temporary behind, `read[loop]` those that a loop reads back.
     """
 
     def __init__(self, kernel: Kernel) -> None:
@@ -49,14 +49,21 @@ class Plan:
             roots = self.loop_roots(loop)
             order = [n for n in toposort(roots, lambda n: n not in self.inner) if n in self.inner]
             earlier = {n for n in order if n in self.loop_of}
-            read = kept(order, roots, partial(self._keep_cost, earlier), self._compute_cost) if earlier else set()
+            read = (
+                kept(order, roots, partial(self._keep_cost, earlier), self._compute_cost)
+                if earlier
+                else set()
+            )
             self.kept |= read
-            needed = [n for n in toposort(roots, lambda n, read=read: n not in self.inner or n in read) if n in self.inner]  # type: ignore[misc]
+            needed = [n for n in toposort(roots, partial(self._ends, read)) if n in self.inner]
             for node in needed:
                 self.loop_of.setdefault(node, loop)
             loops.append(needed)
             self.read.append(read)
         return loops
+
+    def _ends(self, read: set[Node], node: Node) -> bool:
+        return node not in self.inner or node in read
 
     def _keep_cost(self, earlier: set[Node], node: Node) -> int:
         if node not in earlier:

@@ -1,4 +1,5 @@
-"""What every printer of a kernel shares: numbered values, parameters for arrays, and the code after all rows."""
+"""What every printer of a kernel shares: numbered values, parameters for arrays, and the code after all
+rows."""
 
 from __future__ import annotations
 

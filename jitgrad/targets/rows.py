@@ -16,7 +16,7 @@ class RowPrinter(Printer):
         super().__init__(kernel)
         self.bases: dict[tuple[str, str], str] = {}
 
-    # Frame ------------------------------------------------------------------------------------------------------------
+    # Frame --------------------------------------------------------------------------------------------
 
     def source(self) -> Source:
         domain = self.kernel.domain
@@ -26,7 +26,10 @@ class RowPrinter(Printer):
             rows = self.row_count()
             self._write(1, "for b in range(lo, hi):")
             self._columns_start(n)
-            self._write(2, f"for r in range(b * {COLUMN_BLOCK}, minimum(b * {COLUMN_BLOCK} + {COLUMN_BLOCK}, {rows})):")
+            self._write(
+                2,
+                f"for r in range(b * {COLUMN_BLOCK}, minimum(b * {COLUMN_BLOCK} + {COLUMN_BLOCK}, {rows})):",
+            )
             self._row(3, n)
         elif self.plan.rows:
             units = self.kernel.rows
@@ -70,7 +73,7 @@ class RowPrinter(Printer):
             else:
                 self._write(depth, f"r0 = {rest}")
 
-    # One loop over the row --------------------------------------------------------------------------------------------
+    # One loop over the row ----------------------------------------------------------------------------
 
     def _loop(self, depth: int, n: str, loop: int, roots: list[Node]) -> None:
         for node in self.plan.loops[loop]:
@@ -89,9 +92,13 @@ class RowPrinter(Printer):
             inside[node] = self._element(depth + 1, node, loop, inside)
         for node in self.plan.writes(loop):
             if not self._in_place(node):
-                self._write(depth + 1, f"{self._temp(node)}[i] = {inside.get(node) or self._value(depth, node)}")
+                self._write(
+                    depth + 1, f"{self._temp(node)}[i] = {inside.get(node) or self._value(depth, node)}"
+                )
         for store, output in outputs.items():
-            self._store_element(depth + 1, store, output, inside.get(store.value) or self._value(depth, store.value))
+            self._store_element(
+                depth + 1, store, output, inside.get(store.value) or self._value(depth, store.value)
+            )
 
     def _in_place(self, node: Node) -> bool:
         """Whether the value stands in memory already, contiguous along the row."""
@@ -119,7 +126,9 @@ class RowPrinter(Printer):
             for store in self.kernel.stores:
                 if store.level == "total" and self.plan.stage[store.value] == loop:
                     assert store.op is not None
-                    work = self.names.parameter(("work", store), "p", "work", store.value.dtype, self._blocks())
+                    work = self.names.parameter(
+                        ("work", store), "p", "work", store.value.dtype, self._blocks()
+                    )
                     self._write(depth, f"{work}[b] = {self._reduced(depth, store.op.name, store.value, n)}")
 
     def _blocks(self) -> int:
@@ -133,7 +142,7 @@ class RowPrinter(Printer):
         work = self.names.parameter(("tree", operand.dtype), "w", "temp", operand.dtype, blocks)
         return f"{op}_of({values}, {n}, {work})"
 
-    # Values -----------------------------------------------------------------------------------------------------------
+    # Values -------------------------------------------------------------------------------------------
 
     def _value(self, depth: int, node: Node) -> str:
         """A value that does not vary along the row, printed before the loop that needs it."""
@@ -185,7 +194,9 @@ class RowPrinter(Printer):
         scales = node.param("dynamic")
         for place, (index, scale) in enumerate(zip(node.args[: len(scales)], scales, strict=True)):
             text = inside.get(index) or self._value(0, index)
-            terms.append(text if scale == 1 else f"{text} * {self.names.size(('dynamic', node, place), scale)}")
+            terms.append(
+                text if scale == 1 else f"{text} * {self.names.size(('dynamic', node, place), scale)}"
+            )
         return terms
 
     def _scaled(self, position: str, node: Node) -> str:
@@ -246,11 +257,15 @@ class RowPrinter(Printer):
             text = combined(store.op.name, store.value.dtype, f"{output}[i]", value)
             self._write(depth, f"{output}[i] = {text}")
 
-    # Columns and what remains when all rows are done --------------------------------------------------------------------
+    # Columns and what remains when all rows are done --------------------------------------------------
 
     def _columns_row(self, store: Store) -> str:
         work = self.names.parameter(
-            ("work", store), "p", "work", store.value.dtype, self.kernel.domain[-1] * -(-self.kernel.rows // COLUMN_BLOCK)
+            ("work", store),
+            "p",
+            "work",
+            store.value.dtype,
+            self.kernel.domain[-1] * -(-self.kernel.rows // COLUMN_BLOCK),
         )
         return f"{work}_b"
 
