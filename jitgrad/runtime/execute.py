@@ -18,10 +18,10 @@ from jitgrad.targets.emit import emit
 from jitgrad.targets.source import Parameter, Source
 
 ALIGNMENT = 64
-SECONDS_PER_COST = 0.04e-9  # one element of one unit of an op's cost, vectorised
-SECONDS_PER_BYTE = 0.08e-9
-PARALLEL_SECONDS = 60e-6  # below this a second thread costs more than it brings
-CHUNK_SECONDS = 15e-6
+SECONDS_PER_COST = 5e-12  # for each byte of an element and each unit of an op's cost, vectorised
+SECONDS_PER_BYTE = 15e-12
+PARALLEL_SECONDS = 25e-6  # below this, waking a second thread (6 to 8 us) brings little
+CHUNK_SECONDS = 10e-6
 HOLD_GIL_SECONDS = 4e-6
 
 
@@ -85,7 +85,7 @@ def estimated_seconds(kernel: Kernel) -> float:
     """A rough time on one thread, which decides between one thread and many."""
     elements = kernel.rows * kernel.domain[-1]
     body = toposort(s.value for s in kernel.stores)
-    cost = sum(node.op.cost for node in body)
+    cost = sum(node.op.cost * node.dtype.itemsize for node in body)
     moved = sum(node.dtype.itemsize for node in body if node.op.name == "load")
     moved += sum(s.target.dtype.itemsize for s in kernel.stores if s.level == "element")
     return elements * (cost * SECONDS_PER_COST + moved * SECONDS_PER_BYTE)

@@ -363,7 +363,7 @@ def _lanes(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[
 
 
 def _rows(name: str, context: Any, module: ir.Module, dtype: Any, kinds: tuple[ir.Type, ...]) -> ir.Function:
-    """rows(values, n, m, out): reduce the first m lanes of n vectors, in order, to an element of `out` each."""
+    """rows(values, n, m, out): reduce m lanes of n vectors, in order, each to an element of `out`."""
     function, new = _named(module, f"jitgrad.{name}_rows.{dtype}", ir.VoidType(), kinds)
     if not new:
         return function
