@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
-from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, fuses, identity, is_row_reduction, joins
+from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, is_row_reduction, joins
 from jitgrad.ops.structure import reshape
+from jitgrad.positions import several_positions
 from jitgrad.program import RESULT, Call, Kernel, Program, Store, scalar
 from jitgrad.tidy import tidied
 
 MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
 MAX_REPEATED = 6  # cost of what is computed again rather than stored when several positions need it
+MAX_NODES = 400  # in one kernel; LLVM's time grows faster than this
 MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value is stored
 
 
@@ -26,9 +28,9 @@ def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Pr
     """Group the nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
     strides = strides or {}
     graph = Graph(graph.inputs, rebuild(graph.outputs, _flattened))
-    required = _required(graph)
+    required, repeated = _required(graph)
     while True:
-        schedule = _Schedule(graph, required, strides)
+        schedule = _Schedule(graph, required, repeated, strides)
         if not schedule.blocked:
             return Program(graph.inputs, graph.outputs, schedule.finished(), strides)
         assert not schedule.blocked <= required, "fusion makes no progress"
@@ -111,12 +113,13 @@ def viewed(node: Node) -> Node:
     return node
 
 
-def _required(graph: Graph) -> set[Node]:
-    """The nodes that need a buffer whatever the grouping."""
+def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
+    """The nodes that need a buffer whatever the grouping, and those of them that are read at several positions."""
     required = {o for o in graph.outputs if not in_memory(o) and o.op is not LITERAL}
+    repeated: set[Node] = set()
     depth: dict[Node, int] = {}
     cost: dict[Node, int] = {}
-    readers = _readers(graph)
+    several = several_positions(graph)
     for node in graph.nodes():
         if is_call(node):
             required.add(node)
@@ -126,27 +129,11 @@ def _required(graph: Graph) -> set[Node]:
         inline = [a for a in node.args if a not in required]
         depth[node] = 1 + max((depth[a] for a in inline), default=0)
         cost[node] = (node.op.cost if node.op.kind in ("map", "join") else 0) + sum(cost[a] for a in inline)
-        if depth[node] > MAX_DEPTH or (readers.get(node, 0) > 1 and cost[node] > MAX_REPEATED):
+        if node in several and cost[node] > MAX_REPEATED:
+            repeated.add(node)
+        if depth[node] > MAX_DEPTH or node in repeated:
             required.add(node)
-    return required
-
-
-def _readers(graph: Graph) -> dict[Node, int]:
-    """How many different positions of a node one element of its users needs; 2 stands for many."""
-    readers: dict[Node, int] = {}
-    for node in graph.nodes():
-        params = dict(node.params)
-        if "source" in params:
-            source = params["source"]
-            again = any(s is None and n != 1 for s, n in zip(source, node.shape, strict=True))
-            count = 2 if again and source[-1] is not None else 0
-        elif node.op.kind == "join":
-            count = len(node.args)
-        else:
-            count = int("step" in params)
-        for arg in node.args if count else ():
-            readers[arg] = readers.get(arg, 0) + count
-    return {node: count for node, count in readers.items() if node.args and node.op.kind in ("map", "join")}
+    return required, repeated
 
 
 def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[Node]:
@@ -197,12 +184,14 @@ class _NotYet(Exception):
 class _Schedule:
     """Places every required node, in evaluation order, into the first kernel that can take it."""
 
-    def __init__(self, graph: Graph, required: set[Node], strides: dict[Node, tuple[int, ...]]) -> None:
+    def __init__(
+        self, graph: Graph, required: set[Node], repeated: set[Node], strides: dict[Node, tuple[int, ...]]
+    ) -> None:
         self.steps: list[_Group | Call] = []
         self.home: dict[Node, int] = {}
         self.final: set[Node] = set()  # totals and columns: complete only when their kernel ends
         self.blocked: set[Node] = set()
-        self.required = required
+        self.repeated = repeated
         self.strides = strides
         for node in _in_good_order(graph, required):
             self._place(node)
@@ -242,11 +231,12 @@ class _Schedule:
     def _new_group(self, domain: tuple[int, ...]) -> _Group:
         position = len(self.steps)
 
-        def loads(node: Node) -> bool:
+        def loads(node: Node, index: Map) -> bool:
             home = self.home.get(node)
             if home is None:
                 return False
-            if home > position or (home == position and node in self.final):
+            elsewhere = node in self.repeated and index != identity(node.ndim)
+            if home > position or (home == position and (node in self.final or elsewhere)):
                 raise _NotYet
             return home < position
 
@@ -256,6 +246,8 @@ class _Schedule:
 
     def _join(self, group: _Group, node: Node, alone: bool = False) -> bool:
         """Try to compute the node in the kernel; a kernel takes only what shares data with it."""
+        if not alone and group.body.size > MAX_NODES:
+            return False
         before = group.body.snapshot()
         try:
             store = self._store(group.body, node)
@@ -310,7 +302,7 @@ class _Schedule:
         if not all(n in self.final for n in here):
             return False
         made: dict[Node, Node] = {}
-        loader = Body((), lambda n: True, self.strides)
+        loader = Body((), lambda n, index: True, self.strides)
         for n in order:
             if n in here:
                 made[n] = scalar(RESULT, (), (("target", n),), n.dtype)

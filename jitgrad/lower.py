@@ -97,7 +97,7 @@ class Body:
     def __init__(
         self,
         domain: tuple[int, ...],
-        in_memory: Callable[[Node], bool],
+        in_memory: Callable[[Node, Map], bool],
         strides: dict[Node, tuple[int, ...]],
     ) -> None:
         self.domain = domain
@@ -105,6 +105,10 @@ class Body:
         self._in_memory = in_memory
         self._strides = strides
         self._made: dict[tuple[Node, Map], Node] = {}
+
+    @property
+    def size(self) -> int:
+        return len(self._made)
 
     def snapshot(self) -> tuple[dict[Node, None], dict[tuple[Node, Map], Node]]:
         return dict(self.buffers), dict(self._made)
@@ -123,7 +127,7 @@ class Body:
     def _lowered(self, node: Node, index: Map) -> Node:
         if node.op is LITERAL:
             return node
-        if node.op is INPUT or node.op is CAPTURE or self._in_memory(node):
+        if node.op is INPUT or node.op is CAPTURE or self._in_memory(node, index):
             return self._load(node, index, self._strides.get(node) or row_strides(node.shape))
         if node.op.kind == "index":
             return scalar(INDEX, (), self._affine(node, index[0]), node.dtype)
@@ -190,7 +194,8 @@ class Body:
         if len(node.args) == 2:
             picked = self.lower(node.args[1], index)
             return self.lower(x, (*index, Index(0, (), ((picked, 1),))))
-        if x in self._strides or not (x.op is INPUT or x.op is CAPTURE or self._in_memory(x)):
+        stored = x.op is INPUT or x.op is CAPTURE or self._in_memory(x, ())
+        if x in self._strides or not stored:
             raise Blocked(node if x.op is INPUT or x.op is CAPTURE else x)
         return self._load(x, index, row_strides(node.shape))
 

@@ -69,6 +69,12 @@ HEAVY = {
     "threadpoolctl",
 }
 
+# Own modules that import numba when they are imported: only compiling, and only their user, may wait for that.
+LAZY = {
+    "jitgrad.ops.elementwise": {"jitgrad.vmath"},
+    "jitgrad.targets.cpu": {"jitgrad.targets.numba_frontend"},
+}
+
 FILE_LINES, FUNCTION_LINES = 500, 60
 
 NO_CODE = {
@@ -164,14 +170,15 @@ def test_no_import_cycle() -> None:
 @each_module
 def test_no_import_inside_a_function(module: str) -> None:
     hidden = {
-        f"line {node.lineno}: {name}"
+        name
         for function in functions(parse(module))
         for node in ast.walk(function)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in imported(module, node)
         if name.split(".")[0] not in HEAVY
     }
-    assert not hidden, f"{module}: move to the top, or to another floor: {sorted(hidden)}"
+    expected = LAZY.get(module, set())
+    assert hidden == expected, f"{module}: imports in functions are {hidden}, allowed are {expected}"
 
 
 @each_module

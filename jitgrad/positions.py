@@ -1,0 +1,74 @@
+"""A graph to its nodes that one kernel would compute at several positions: shifted slices, columns under rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from jitgrad.ir import Graph, Node
+
+ENOUGH = 8  # positions, after which more make no difference
+
+Shift = tuple[int, ...]
+Position = tuple[Any, ...]  # views between a node and what is stored, neighbouring shifts added up
+
+
+def several_positions(graph: Graph) -> set[Node]:
+    """The elementwise nodes and joins that are read at more than one position, relative to what is stored."""
+    positions: dict[Node, set[Position]] = {output: {()} for output in graph.outputs}
+    for node in reversed(graph.nodes()):
+        mine = positions.setdefault(node, {()})
+        for arg, views in _reads(node):
+            known = positions.setdefault(arg, set())
+            for view in views:
+                known.update(_then(position, view) for position in mine)
+            if len(known) > ENOUGH:
+                positions[arg] = set(sorted(known, key=repr)[:ENOUGH])
+    return {n for n, found in positions.items() if len(found) > 1 and n.args and n.op.kind in ("map", "join")}
+
+
+def _then(position: Position, view: Position) -> Position:
+    """The position seen through one more view."""
+    if not view:
+        return position
+    if position and isinstance(position[-1], tuple) and isinstance(view[0], tuple) and len(position[-1]) == len(view[0]):
+        total = tuple(a + b for a, b in zip(position[-1], view[0], strict=True))
+        return (*position[:-1], total) if any(total) else position[:-1]
+    return (*position, *view)
+
+
+def _reads(node: Node) -> Iterator[tuple[Node, list[Position]]]:
+    """Each argument with the views at which one element of the node reads it."""
+    params = dict(node.params)
+    if "source" in params:
+        yield node.args[0], _rearranged(node, params["source"])
+    elif node.op.kind == "view" and "step" in params:
+        yield node.args[0], [_moved(params["start"], params["step"], 1)]
+    elif node.op.kind == "join" and "axis" in params:
+        begin = 0
+        for part in node.args:
+            start = tuple(begin if axis == params["axis"] else 0 for axis in range(node.ndim))
+            yield part, [_moved(start, (1,) * node.ndim, -1)]
+            begin += part.shape[params["axis"]]
+    elif node.op.kind == "join":
+        *under, placed = node.args
+        yield from ((arg, [()]) for arg in under)
+        yield placed, [_moved(params["start"], params["step"], -1)]
+    else:
+        opaque: list[Position] = [()] if node.op.kind == "map" else [(node.op.name,)]
+        yield from ((arg, opaque) for arg in node.args)
+
+
+def _moved(start: Shift, step: Shift, sign: int) -> Position:
+    if any(s != 1 for s in step):
+        return (("steps", start, step),)
+    return (tuple(sign * s for s in start),) if any(start) else ()
+
+
+def _rearranged(node: Node, source: tuple[int | None, ...]) -> list[Position]:
+    """A column that is repeated in every row is computed once for each of them, which counts as many."""
+    repeats = any(s is None and n != 1 for s, n in zip(source, node.shape, strict=True))
+    view = f"rearrange {source}"
+    if repeats and source[-1] is not None:
+        return [(view,), (view, "again")]
+    return [(view,)]

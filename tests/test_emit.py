@@ -1,0 +1,112 @@
+"""Emitted kernels: numba infers for each variable the dtype of its node, and loops become packed instructions."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections import defaultdict
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from golden_graphs import GOLDEN
+from numba.core import types
+
+from jitgrad.program import Kernel
+from jitgrad.runtime import native
+from jitgrad.targets import cpu, lanes, numba_frontend, printer, rows
+from jitgrad.targets.emit import emit
+from jitgrad.targets.source import Source, expression
+
+Typemap = dict[str, types.Type]
+_ASSIGNMENT = re.compile(r"^ +(v\d+) = (.*)$", re.MULTILINE)
+_ACCESS = re.compile(r"^([a-z]\d+)(?:_\w+)?\[")
+
+
+def compiled(source: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Typemap]]:
+    """LLVM IR of a kernel, and the types of the variables of its functions."""
+    found: dict[str, Typemap] = {}
+    compile_extra = numba_frontend.compiler.compile_extra
+
+    def recording(typing: Any, context: Any, function: Any, *rest: Any) -> Any:
+        result = compile_extra(typing, context, function, *rest)
+        found[function.__name__] = dict(result.type_annotation.typemap)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(numba_frontend.compiler, "compile_extra", recording)
+        text = cpu.compile_kernel(cpu.module_text(source), source.parameters, "test", "<test>")
+    return text, found
+
+
+def emitted(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Source, dict[str, set[np.dtype[Any]]]]:
+    """A kernel's source, and the dtypes of the nodes that were printed as each expression."""
+    dtypes: dict[str, set[np.dtype[Any]]] = defaultdict(set)
+
+    def recording(node: Any, args: Any) -> str:
+        text = expression(node, args)
+        dtypes[text].add(node.dtype)
+        return text
+
+    with monkeypatch.context() as patch:
+        for module in (rows, lanes, printer):
+            patch.setattr(module, "expression", recording)
+        source = emit(kernel)
+    for parameter in source.parameters:
+        dtypes[parameter.name].add(parameter.dtype)
+    return source, dtypes
+
+
+def functions(text: str) -> dict[str, str]:
+    return {part.split("(")[0]: part for part in text.split("def ")[1:]}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_every_variable_has_the_dtype_of_its_node(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = 0
+    for kernel in GOLDEN[name].kernels():
+        source, dtypes = emitted(kernel, monkeypatch)
+        _, typemaps = compiled(source, monkeypatch)
+        for function, text in functions(source.text).items():
+            for variable, value in _ASSIGNMENT.findall(text):
+                access = _ACCESS.match(value)
+                known = dtypes.get(access.group(1) if access else value)
+                if known and len(known) == 1:
+                    (dtype,) = known
+                    expected = types.boolean if dtype.kind == "b" else getattr(types, dtype.name)
+                    assert typemaps[function][variable] == expected, f"{variable} = {value}"
+                    checked += 1
+    assert checked > 0
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_float32_kernel_has_no_float64_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kernel in GOLDEN[name].kernels():
+        _, typemaps = compiled(emit(kernel), monkeypatch)
+        wide = [
+            f"{function}: {variable}"
+            for function, typemap in typemaps.items()
+            for variable, kind in typemap.items()
+            if kind == types.float64
+        ]
+        assert not wide
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="looks for x86-64 instructions")
+def test_the_loop_of_a_kernel_with_an_exponential_becomes_packed_instructions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (kernel,) = GOLDEN["gaussian"].kernels()
+    text, _ = compiled(emit(kernel), monkeypatch)
+    native.compile_ir(text)  # starts LLVM's target
+    machine = native._target_machine()
+    module = llvm.parse_assembly(text)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
+    builder.getModulePassManager().run(module, builder)
+    assembly = machine.emit_assembly(module)
+    packed = re.findall(r"\bv?(?:mulps|fn?m\w+ps)\b.*%[xyz]mm", assembly)
+    assert len(packed) >= 8, "the polynomial of the exponential works on one element at a time"
+    assert not re.search(r"\bcallq?\s+\*?%?\w*exp", assembly)
