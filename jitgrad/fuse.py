@@ -114,7 +114,7 @@ def viewed(node: Node) -> Node:
 
 
 def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
-    """The nodes that need a buffer whatever the grouping, and those of them that are read at several positions."""
+    """The nodes that need a buffer whatever the grouping; of them, those read at several positions."""
     required = {o for o in graph.outputs if not in_memory(o) and o.op is not LITERAL}
     repeated: set[Node] = set()
     depth: dict[Node, int] = {}

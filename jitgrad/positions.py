@@ -1,4 +1,4 @@
-"""A graph to its nodes that one kernel would compute at several positions: shifted slices, columns under rows."""
+"""A graph to the nodes that a kernel would compute at several positions: shifted slices, repeated columns."""
 
 from __future__ import annotations
 
@@ -24,17 +24,16 @@ def several_positions(graph: Graph) -> set[Node]:
                 known.update(_then(position, view) for position in mine)
             if len(known) > ENOUGH:
                 positions[arg] = set(sorted(known, key=repr)[:ENOUGH])
-    return {n for n, found in positions.items() if len(found) > 1 and n.args and n.op.kind in ("map", "join")}
+    kinds = ("map", "join")
+    return {n for n, found in positions.items() if len(found) > 1 and n.args and n.op.kind in kinds}
 
 
 def _then(position: Position, view: Position) -> Position:
-    """The position seen through one more view."""
-    if not view:
-        return position
-    if position and isinstance(position[-1], tuple) and isinstance(view[0], tuple) and len(position[-1]) == len(view[0]):
-        total = tuple(a + b for a, b in zip(position[-1], view[0], strict=True))
-        return (*position[:-1], total) if any(total) else position[:-1]
-    return (*position, *view)
+    """The position seen through one more view; shifts that meet add up."""
+    if not (position and view and position[-1][0] == view[0][0] == "shift"):
+        return (*position, *view)
+    total = tuple(a + b for a, b in zip(position[-1][1], view[0][1], strict=True))
+    return (*position[:-1], ("shift", total)) if any(total) else position[:-1]
 
 
 def _reads(node: Node) -> Iterator[tuple[Node, list[Position]]]:
@@ -55,20 +54,20 @@ def _reads(node: Node) -> Iterator[tuple[Node, list[Position]]]:
         yield from ((arg, [()]) for arg in under)
         yield placed, [_moved(params["start"], params["step"], -1)]
     else:
-        opaque: list[Position] = [()] if node.op.kind == "map" else [(node.op.name,)]
+        opaque: list[Position] = [()] if node.op.kind == "map" else [((node.op.name,),)]
         yield from ((arg, opaque) for arg in node.args)
 
 
 def _moved(start: Shift, step: Shift, sign: int) -> Position:
     if any(s != 1 for s in step):
         return (("steps", start, step),)
-    return (tuple(sign * s for s in start),) if any(start) else ()
+    return (("shift", tuple(sign * s for s in start)),) if any(start) else ()
 
 
 def _rearranged(node: Node, source: tuple[int | None, ...]) -> list[Position]:
     """A column that is repeated in every row is computed once for each of them, which counts as many."""
     repeats = any(s is None and n != 1 for s, n in zip(source, node.shape, strict=True))
-    view = f"rearrange {source}"
+    view = ("rearrange", source)
     if repeats and source[-1] is not None:
-        return [(view,), (view, "again")]
+        return [(view,), (view, ("again",))]
     return [(view,)]
