@@ -243,7 +243,9 @@ def check_seed(seed: int, dtype: str) -> None:
 
 def main() -> int:
     """Check many graphs, report progress, and return 1 if any differs."""
-    parser = argparse.ArgumentParser(description="Compare fused kernels with the interpreter on random graphs.")
+    parser = argparse.ArgumentParser(
+        description="Compare fused kernels with the interpreter on random graphs."
+    )
     parser.add_argument("count", type=int, nargs="?", default=1000, help="how many graphs")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     options = parser.parse_args()
@@ -257,7 +259,9 @@ def main() -> int:
             print(f"\nseed {seed} in {dtype}: {type(error).__name__}: {error}")
         if done % max(1, options.count // 100) == 0 or done == options.count:
             seconds = time.perf_counter() - start
-            print(f"\r{done} of {options.count} graphs, {wrong} mismatches, {seconds:.0f} s", end="", flush=True)
+            print(
+                f"\r{done} of {options.count} graphs, {wrong} mismatches, {seconds:.0f} s", end="", flush=True
+            )
     print()
     return min(wrong, 1)
 

@@ -1,4 +1,4 @@
-"""Emitted kernels: numba infers for each variable the dtype of its node, and loops become packed instructions."""
+"""Emitted kernels: each variable has the dtype of its node, and loops become packed instructions."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def compiled(source: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict
     return text, found
 
 
-def emitted(
-    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
-) -> tuple[Source, dict[str, set[np.dtype[Any]]]]:
+def emitted(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> tuple[Source, dict[str, set[np.dtype[Any]]]]:
     """A kernel's source, and the dtypes of the nodes that were printed as each expression."""
     dtypes: dict[str, set[np.dtype[Any]]] = defaultdict(set)
 

@@ -27,6 +27,7 @@ FLOORS = {
     "batch": 2,
     "rewrite": 2,
     "mincut": 3,
+    "positions": 3,
     "program": 3,
     "lower": 3,
     "tidy": 3,
@@ -69,7 +70,7 @@ HEAVY = {
     "threadpoolctl",
 }
 
-# Own modules that import numba when they are imported: only compiling, and only their user, may wait for that.
+# Own modules that import numba when they are imported: only what compiles may wait for that.
 LAZY = {
     "jitgrad.ops.elementwise": {"jitgrad.vmath"},
     "jitgrad.targets.cpu": {"jitgrad.targets.numba_frontend"},

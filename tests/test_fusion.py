@@ -1,4 +1,4 @@
-"""What fusion promises: how many kernels, what they read and write, when they are compiled, and how they share memory."""
+"""What fusion promises: how many kernels, what they move, when they are compiled, how they share memory."""
 
 from __future__ import annotations
 
@@ -180,17 +180,6 @@ def long_chain(x: Any, rounds: int) -> Any:
     for _ in range(rounds):
         x = x * (1.0 - x) * 3.9
     return np.sum(x)
-
-
-def test_100_000_nodes_are_traced_and_differentiated_without_recursion() -> None:
-    @jitgrad.value_and_grad
-    def function(x: Any) -> Any:
-        for _ in range(17_000):
-            x = 0.99 * x + 0.1  # two nodes here, four more of the gradient, of which rewriting leaves few
-        return np.sum(x)
-
-    graph = jitgrad.interpret(function).graph(float32(3))
-    assert len(graph.nodes()) > 34_000
 
 
 def test_a_long_loop_becomes_several_kernels_that_agree_with_the_interpreter() -> None:
@@ -399,7 +388,9 @@ def test_two_processes_may_compile_the_same_kernels_at_once(warm: tuple[Path, An
     assert run(cold)["compiled"] == 0
 
 
-def test_without_a_usable_cache_folder_it_works_and_warns_once(warm: tuple[Path, Any], tmp_path: Path) -> None:
+def test_without_a_usable_cache_folder_it_works_and_warns_once(
+    warm: tuple[Path, Any], tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("")
     report = run(tmp_path / "file" / "cache")
     assert report["results"] == warm[1]["results"]

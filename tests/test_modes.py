@@ -1,7 +1,7 @@
 """One program, two ways to run it: fused kernels give the interpreter's bits.
 
-By default a sample of the op table's calls is compiled, so that a run takes less than a minute; `--exhaustive` takes
-them all.
+By default a selection of the op table's calls is compiled, so that a run takes less than a minute;
+`--exhaustive` takes them all.
 """
 
 from __future__ import annotations

@@ -22,7 +22,9 @@ quick = settings(max_examples=30, derandomize=True, deadline=None, database=None
 thorough = settings(quick, max_examples=200)
 
 
-def drawn(seed: int, dtype: str, vocabulary: Vocabulary = EVERYTHING) -> tuple[Graph, list[Array], RandomGraph]:
+def drawn(
+    seed: int, dtype: str, vocabulary: Vocabulary = EVERYTHING
+) -> tuple[Graph, list[Array], RandomGraph]:
     made = RandomGraph(seed, dtype, vocabulary)
     return made.graph(), made.arrays(), made
 
