@@ -197,12 +197,13 @@ class _Layout:
                 bytes_per_slot += _padded_bytes(parameter)
         content[:6] = [step.loaded.kernel, step.loaded.finish, source.units, grain, 0, bytes_per_slot]
         kind = ctypes.c_int64 * len(content)
-        return _Layout(kind, bytes(kind(*content)), bytes_per_slot * slots)
+        scratch = bytes_per_slot * slots + ALIGNMENT if bytes_per_slot else 0
+        return _Layout(kind, bytes(kind(*content)), scratch)
 
 
 def _padded_bytes(parameter: Parameter) -> int:
     size: int = parameter.value * parameter.dtype.itemsize
-    return -(-size // ALIGNMENT) * ALIGNMENT + ALIGNMENT
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _grain(units: int, seconds: float) -> tuple[int, int]:

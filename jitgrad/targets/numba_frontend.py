@@ -18,6 +18,7 @@ from numba.np.numpy_support import from_dtype
 from jitgrad.targets.dialect import Span
 from jitgrad.targets.source import Parameter
 
+ALIGNMENT = 64
 CONVENTION = [ir.IntType(64).as_pointer(), ir.IntType(64), ir.IntType(64), ir.IntType(8).as_pointer()]
 
 
@@ -97,12 +98,20 @@ def llvm_ir(functions: dict[str, Callable[..., Any]], parameters: tuple[Paramete
         return str(module)
 
 
+def _aligned(builder: ir.IRBuilder, pointer: Any) -> Any:
+    """The next address on a cache line: vectors across two lines cost two accesses."""
+    word = ir.IntType(64)
+    raised = builder.add(builder.ptrtoint(pointer, word), word(ALIGNMENT - 1))
+    return builder.inttoptr(builder.and_(raised, word(-ALIGNMENT)), pointer.type)
+
+
 def _wrapper(context: Any, description: Any, parameters: Any, arguments: Any, symbol: str) -> str:
     module = ir.Module(symbol)
     module.triple = llvm.get_process_triple()
     wrapper = ir.Function(module, ir.FunctionType(ir.VoidType(), CONVENTION), symbol)
     block, low, high, scratch = wrapper.args
     builder = ir.IRBuilder(wrapper.append_basic_block())
+    scratch = _aligned(builder, scratch)
     values = [low, high]
     for place, (parameter, kind) in enumerate(zip(parameters, arguments, strict=True)):
         word = builder.gep(block, [ir.Constant(ir.IntType(64), place)])
