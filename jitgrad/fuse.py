@@ -63,13 +63,18 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
+def inner_axes(roots: tuple[Node, ...]) -> dict[Node, int | None]:
+    """`inner_axis` of all nodes at once."""
+    found: dict[Node, int | None] = {}
+    for node in toposort(roots):
+        found[node] = _inner_of(node, found)
+    return found
+
+
 def inner_axis(root: Node) -> int | None:
     """The length of the rows that a kernel loops over inside `root`'s own domain: of the row reductions it is
     made of."""
-    found: dict[Node, int | None] = {}
-    for node in toposort((root,), stop=lambda n: n.op.kind == "call"):
-        found[node] = _inner_of(node, found)
-    return found[root]
+    return inner_axes((root,))[root]
 
 
 def _inner_of(node: Node, found: dict[Node, int | None]) -> int | None:
@@ -128,7 +133,8 @@ def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
             required.add(node)
         inline = [a for a in node.args if a not in required]
         depth[node] = 1 + max((depth[a] for a in inline), default=0)
-        cost[node] = (node.op.cost if node.op.kind in ("map", "join") else 0) + sum(cost[a] for a in inline)
+        own = node.op.cost if node.op.kind in ("map", "join") else 0
+        cost[node] = 0 if node.op.kind == "reduce" else own + sum(cost[a] for a in inline)
         if node in several and cost[node] > MAX_REPEATED:
             repeated.add(node)
         if depth[node] > MAX_DEPTH or node in repeated:
@@ -136,11 +142,12 @@ def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
     return required, repeated
 
 
-def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[Node]:
-    """The required nodes, each after what it needs, library calls as early as can be.
+def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[tuple[Node, frozenset[Node]]]:
+    """The required nodes, each with and after what it needs, library calls as early as can be.
 
     A kernel that begins after a call can compute what needs the call together with what does not.
     """
+    needs: dict[Node, frozenset[Node]] = {}
     waiting: dict[Node, int] = {}
     users: dict[Node, list[Node]] = {}
     ready: list[tuple[bool, int, Node]] = []
@@ -152,6 +159,7 @@ def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[Node]:
             reach[node] = below
             continue
         reach[node] = frozenset((node,))
+        needs[node] = below
         waiting[node] = len(below)
         for other in below:
             users.setdefault(other, []).append(node)
@@ -159,7 +167,7 @@ def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[Node]:
             heappush(ready, (not is_call(node), place, node))
     while ready:
         _, _, node = heappop(ready)
-        yield node
+        yield node, needs[node]
         for user in users.get(node, ()):
             waiting[user] -= 1
             if not waiting[user]:
@@ -193,8 +201,9 @@ class _Schedule:
         self.blocked: set[Node] = set()
         self.repeated = repeated
         self.strides = strides
-        for node in _in_good_order(graph, required):
-            self._place(node)
+        self.inner = inner_axes(graph.outputs)
+        for node, below in _in_good_order(graph, required):
+            self._place(node, max((self.home[n] for n in below), default=0))
 
     def finished(self) -> tuple[Kernel | Call, ...]:
         return tuple(
@@ -204,15 +213,16 @@ class _Schedule:
             for step in self.steps
         )
 
-    def _place(self, node: Node) -> None:
+    def _place(self, node: Node, first: int) -> None:
+        """Compute the node in a step from `first` on, where what it needs is in memory or being computed."""
         if is_call(node) or self._must_copy(node):
             self.home[node] = len(self.steps)
             self.steps.append(Call(node))
             return
         if node.shape == () and node.op.kind != "reduce" and self._append_epilogue(node):
             return
-        domain = _domain(node)
-        for step in self.steps:
+        domain = self._domain(node)
+        for step in self.steps[first:]:
             if isinstance(step, _Group) and step.domain == domain and self._join(step, node):
                 return
         self._join(self._new_group(domain), node, alone=True)
@@ -317,12 +327,11 @@ class _Schedule:
         self.final.add(node)
         return True
 
-
-def _domain(node: Node) -> tuple[int, ...]:
-    if node.op.kind == "reduce" and not node.shape and node.args[0].ndim > 0:
-        inner = inner_axis(node.args[0])
-        return (*node.args[0].shape, *(() if inner is None else (inner,)))
-    if node.op.kind == "reduce":
-        return node.args[0].shape
-    inner = inner_axis(node)
-    return (*node.shape, *(() if inner is None else (inner,))) if node.shape else (1,)
+    def _domain(self, node: Node) -> tuple[int, ...]:
+        if node.op.kind == "reduce" and not node.shape and node.args[0].ndim > 0:
+            inner = self.inner[node.args[0]]
+            return (*node.args[0].shape, *(() if inner is None else (inner,)))
+        if node.op.kind == "reduce":
+            return node.args[0].shape
+        inner = self.inner[node]
+        return (*node.shape, *(() if inner is None else (inner,))) if node.shape else (1,)

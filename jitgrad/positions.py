@@ -18,6 +18,8 @@ def several_positions(graph: Graph) -> set[Node]:
     positions: dict[Node, set[Position]] = {output: {()} for output in graph.outputs}
     for node in reversed(graph.nodes()):
         mine = positions.setdefault(node, {()})
+        if node.op.kind in ("reduce", "call"):
+            mine = {()}  # begins anew: it reads its operand once, wherever its result goes
         for arg, views in _reads(node):
             known = positions.setdefault(arg, set())
             for view in views:
@@ -30,7 +32,8 @@ def several_positions(graph: Graph) -> set[Node]:
 
 def _then(position: Position, view: Position) -> Position:
     """The position seen through one more view; shifts that meet add up."""
-    if not (position and view and position[-1][0] == view[0][0] == "shift"):
+    meet = position and view and position[-1][0] == view[0][0] == "shift"
+    if not meet or len(position[-1][1]) != len(view[0][1]):
         return (*position, *view)
     total = tuple(a + b for a, b in zip(position[-1][1], view[0][1], strict=True))
     return (*position[:-1], ("shift", total)) if any(total) else position[:-1]
@@ -54,8 +57,7 @@ def _reads(node: Node) -> Iterator[tuple[Node, list[Position]]]:
         yield from ((arg, [()]) for arg in under)
         yield placed, [_moved(params["start"], params["step"], -1)]
     else:
-        opaque: list[Position] = [()] if node.op.kind == "map" else [((node.op.name,),)]
-        yield from ((arg, opaque) for arg in node.args)
+        yield from ((arg, [()]) for arg in node.args)
 
 
 def _moved(start: Shift, step: Shift, sign: int) -> Position:
@@ -65,9 +67,10 @@ def _moved(start: Shift, step: Shift, sign: int) -> Position:
 
 
 def _rearranged(node: Node, source: tuple[int | None, ...]) -> list[Position]:
-    """A column that is repeated in every row is computed once for each of them, which counts as many."""
+    """A value of a row serves the whole row; a column is computed once for each row, which counts as many."""
+    read = [s for s in source if s is not None]
     repeats = any(s is None and n != 1 for s, n in zip(source, node.shape, strict=True))
+    if read == sorted(read) and not (repeats and source[-1] is not None):
+        return [()]
     view = ("rearrange", source)
-    if repeats and source[-1] is not None:
-        return [(view,), (view, ("again",))]
-    return [(view,)]
+    return [(view,), (view, ("again",))] if repeats else [(view,)]

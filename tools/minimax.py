@@ -29,6 +29,14 @@ class Fit:
     terms: dict[int, int]
 
 
+def horner(coefficients, x):
+    """The polynomial with the given coefficients, lowest power first, at x."""
+    value = mp.mpf(0)
+    for coefficient in reversed(coefficients):
+        value = value * x + coefficient
+    return value
+
+
 def remez(values: list[Any], weights: list[Any], points: list[Any], terms: int) -> list[Any]:
     """Return `terms` coefficients, the constant first, with the least largest weighted error on `points`."""
     count = terms + 1
@@ -79,10 +87,7 @@ def fit(spec: Fit, bits: int) -> tuple[list[float], float]:
             shift = np.linalg.lstsq(table[:, power + 1 :], table[:, power], rcond=None)[0] * lost
             for k, change in enumerate(shift, power + 1):
                 coefficients[k] += mp.mpf(float(change)) / reach**k
-    worst = max(
-        abs(mp.polyval(coefficients[::-1], p) - v) * w
-        for p, v, w in zip(points, values, weights, strict=True)
-    )
+    worst = max(abs(horner(coefficients, p) - v) * w for p, v, w in zip(points, values, weights, strict=True))
     return coefficients, float(mp.log(worst, 2))
 
 
