@@ -29,7 +29,7 @@ class Fit:
     terms: dict[int, int]
 
 
-def horner(coefficients, x):
+def horner(coefficients: list[Any], x: Any) -> Any:
     """The polynomial with the given coefficients, lowest power first, at x."""
     value = mp.mpf(0)
     for coefficient in reversed(coefficients):
