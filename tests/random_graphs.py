@@ -191,7 +191,7 @@ class RandomGraph:
         if x is None:
             return None
         index = capture(self.rng.integers(0, x.shape[-1], size=x.shape[:-1]))
-        return OPS["pick"](x, OPS["bounded"](index, size=x.shape[-1]))
+        return OPS["pick"](x, OPS["indexing"](index, size=x.shape[-1]))
 
     def _matmul(self) -> Any:
         x = self._pick(lambda n: n.ndim == 2 and n.dtype == self.dtype)

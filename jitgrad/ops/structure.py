@@ -364,7 +364,7 @@ def _bounded(index: Any, *, size: int) -> Any:
 
 
 bounded = primitive(
-    "bounded",
+    "indexing",
     "call",
     _bounded,
     lambda index, *, size: Aval(index.shape, np.dtype(np.int64)),
