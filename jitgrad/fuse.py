@@ -7,7 +7,7 @@ materialised nodes that loop over one domain and can be computed before, with or
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -28,7 +28,7 @@ def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Pr
     """Group the nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
     strides = strides or {}
     graph = Graph(graph.inputs, rebuild(graph.outputs, _flattened))
-    required, repeated = _required(graph, strides)
+    required, repeated = _required(graph)
     while True:
         schedule = _Schedule(graph, required, repeated, strides)
         if not schedule.blocked:
@@ -111,27 +111,14 @@ def is_call(node: Node) -> bool:
     return node.op.kind == "call" or (node.op.kind == "map" and not fuses(node))
 
 
-def viewed(node: Node, strided: Container[Node]) -> Node:
-    """The buffer that a library call reads when it takes the node as a free view.
-
-    A reshape of what is not contiguous is no free view: it is made once, so that equal operands of BLAS
-    are one array.
-    """
+def viewed(node: Node) -> Node:
+    """The buffer that a library call reads when it takes the node as a free view."""
     while node.op.kind == "view" and len(node.args) == 1:
-        (x,) = node.args
-        if is_reshape(node) and (x in strided or x.op.kind == "view"):
-            return node
-        node = x
+        node = node.args[0]
     return node
 
 
-def is_reshape(node: Node) -> bool:
-    return (
-        node.op.kind == "view" and not {"source", "step"} & dict(node.params).keys() and len(node.args) == 1
-    )
-
-
-def _required(graph: Graph, strided: Container[Node]) -> tuple[set[Node], set[Node]]:
+def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
     """The nodes that need a buffer whatever the grouping; of them, those read at several positions."""
     required = {o for o in graph.outputs if not in_memory(o) and o.op is not LITERAL}
     repeated: set[Node] = set()
@@ -141,8 +128,7 @@ def _required(graph: Graph, strided: Container[Node]) -> tuple[set[Node], set[No
     for node in graph.nodes():
         if is_call(node):
             required.add(node)
-            buffers = (viewed(a, strided) for a in node.args)
-            required.update(b for b in buffers if b.op is not LITERAL and not in_memory(b))
+            required.update(b for b in map(viewed, node.args) if b.op is not LITERAL and not in_memory(b))
         elif node.op.kind == "reduce" and not is_row_reduction(node):
             required.add(node)
         inline = [a for a in node.args if a not in required]
@@ -243,7 +229,14 @@ class _Schedule:
 
     def _must_copy(self, node: Node) -> bool:
         """A view that no index map expresses: a reshape of an input that is not contiguous."""
-        return is_reshape(node) and node.args[0] in self.strides
+        if (
+            node.op.kind != "view"
+            or len(node.args) != 1
+            or "source" in dict(node.params)
+            or "step" in dict(node.params)
+        ):
+            return False
+        return node.args[0] in self.strides
 
     def _new_group(self, domain: tuple[int, ...]) -> _Group:
         position = len(self.steps)

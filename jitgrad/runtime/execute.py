@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,7 +150,7 @@ class _Assembly:
         operands: list[str] = []
         views: list[Callable[[Any], Any]] = []
         for arg in node.args:
-            base, view = _view(arg, self.names)
+            base, view = _view(arg)
             operands.append(
                 self.bind("constant", literal_value(base)) if base.op is LITERAL else self.buffer(base)
             )
@@ -215,10 +215,10 @@ def _grain(units: int, seconds: float) -> tuple[int, int]:
     return grain, min(threads.MAX_THREADS, -(-units // grain))
 
 
-def _view(node: Node, stored: Container[Node]) -> tuple[Node, Callable[[Any], Any]]:
+def _view(node: Node) -> tuple[Node, Callable[[Any], Any]]:
     """The buffer under a chain of free views, and the function that applies the chain to its array."""
     chain: list[Node] = []
-    while node.op.kind == "view" and len(node.args) == 1 and node not in stored:
+    while node.op.kind == "view" and len(node.args) == 1:
         chain.append(node)
         node = node.args[0]
     if not chain:
@@ -249,14 +249,12 @@ def _library_call(node: Node, views: list[Callable[[Any], Any]]) -> Callable[...
 
 def _last_uses(compiled: Compiled) -> dict[Node, int]:
     last: dict[Node, int] = {}
-    stored: set[Node] = set()
     for place, step in enumerate(compiled.steps):
         if isinstance(step, KernelStep):
             read = [p.value for p in step.source.parameters if p.kind in ("input", "output")]
         else:
-            read = [step.node, *(_view(a, stored)[0] for a in step.node.args)]
+            read = [step.node, *(_view(a)[0] for a in step.node.args)]
         last.update(dict.fromkeys(read, place))
-        stored.update(compiled.program.steps[place].targets)
     return {node: place for node, place in last.items() if node not in compiled.program.outputs}
 
 
