@@ -7,6 +7,7 @@ materialised nodes that loop over one domain and can be computed before, with or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -15,7 +16,7 @@ from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, 
 from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, is_row_reduction, joins
 from jitgrad.ops.structure import reshape
 from jitgrad.positions import several_positions
-from jitgrad.program import RESULT, Call, Kernel, Program, Store, scalar
+from jitgrad.program import LOAD, RESULT, Call, Kernel, Level, Program, Store, scalar
 from jitgrad.tidy import tidied
 
 MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
@@ -50,17 +51,10 @@ def _flattened(node: Node, args: tuple[Node, ...]) -> Node:
         not first and len(after) > 1
     ):
         return node
-    run = _size(x.shape[first:last])
-    flat: Node = reshape(x, shape=(*before, run, *((_size(after),) if after else ())))
+    run = math.prod(x.shape[first:last])
+    flat: Node = reshape(x, shape=(*before, run, *((math.prod(after),) if after else ())))
     result: Node = reshape(node.op(flat, axes=(first,)), shape=node.shape)
     return result
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for n in shape:
-        size *= n
-    return size
 
 
 def inner_axes(roots: tuple[Node, ...]) -> dict[Node, int | None]:
@@ -283,17 +277,17 @@ class _Schedule:
         mine = set(toposort((store.value,)))
         if any(s.value in mine for s in group.stores):
             return True
-        return any(n.param("buffer") in buffers for n in mine if n.op.name == "load")
+        return any(n.param("buffer") in buffers for n in mine if n.op is LOAD)
 
     def _store(self, body: Body, node: Node) -> Store:
         domain = body.domain
         if node.op.kind == "reduce" and not is_row_reduction(node):
             (x,) = node.args
-            level = "columns" if node.shape else "total"
-            return Store(level, body.lower(x, identity(x.ndim)), node, node.op)  # type: ignore[arg-type]
+            whole: Level = "columns" if node.shape else "total"
+            return Store(whole, body.lower(x, identity(x.ndim)), node, node.op)
         index = identity(node.ndim)
-        level = "element" if len(domain) == max(node.ndim, 1) else "row"
-        return Store(level, body.lower(node, index), node)  # type: ignore[arg-type]
+        level: Level = "element" if len(domain) == max(node.ndim, 1) else "row"
+        return Store(level, body.lower(node, index), node)
 
     def _append_epilogue(self, node: Node) -> bool:
         """Put a scalar into the epilogue of the kernel that completes the last total it needs."""

@@ -3,6 +3,7 @@ node."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -70,10 +71,7 @@ class Kernel:
 
     @property
     def rows(self) -> int:
-        rows = 1
-        for n in self.domain[:-1]:
-            rows *= n
-        return rows
+        return math.prod(self.domain[:-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from jitgrad.fuse import fuse
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value, toposort
-from jitgrad.program import Call, Kernel, Program
+from jitgrad.program import LOAD, Call, Kernel, Program
 from jitgrad.runtime import buffers, kernels, threads
 from jitgrad.targets.cpu import words
 from jitgrad.targets.emit import emit
@@ -86,7 +86,7 @@ def estimated_seconds(kernel: Kernel) -> float:
     elements = kernel.rows * kernel.domain[-1]
     body = toposort(s.value for s in kernel.stores)
     cost = sum(node.op.cost * node.dtype.itemsize for node in body)
-    moved = sum(node.dtype.itemsize for node in body if node.op.name == "load")
+    moved = sum(node.dtype.itemsize for node in body if node.op is LOAD)
     moved += sum(s.target.dtype.itemsize for s in kernel.stores if s.level == "element")
     return elements * (cost * SECONDS_PER_COST + moved * SECONDS_PER_BYTE)
 

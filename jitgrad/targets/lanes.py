@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jitgrad.ir import LITERAL, Node, literal
+from jitgrad.ir import LITERAL, Node
 from jitgrad.ops.reductions import COLUMN_BLOCK
 from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards
 from jitgrad.targets.printer import Printer
@@ -180,9 +180,7 @@ class LanePrinter(Printer):
             terms.append(f"{self._arg(index, inside)}{factor}")
         text = f"{self._pointer(self._input(node), self._start(node))}[{' + '.join(terms) or '0'}]"
         conditions = [self._arg(g, inside) for g in guards(node)]
-        if not conditions:
-            return text
-        return f"{text} if {' & '.join(conditions)} else {self.names.literal(literal(0, node.dtype))}"
+        return self.guarded(text, conditions, node.dtype)
 
     def _start(self, node: Node) -> str:
         """Where the first lane's row begins."""

@@ -3,7 +3,11 @@ rows."""
 
 from __future__ import annotations
 
-from jitgrad.ir import LITERAL, Node, toposort
+from typing import Any
+
+import numpy as np
+
+from jitgrad.ir import LITERAL, Node, literal, toposort
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK
 from jitgrad.program import LOAD, RESULT, Kernel, Store
 from jitgrad.targets.plan import Plan
@@ -30,6 +34,12 @@ class Printer:
         if finish:
             text += f"\n\ndef finish({header}):\n" + "\n".join(finish) + "\n"
         return Source(text, parameters, units, bool(finish))
+
+    def guarded(self, load: str, conditions: list[str], dtype: np.dtype[Any]) -> str:
+        """A load that touches memory only where all conditions hold, and is 0 elsewhere."""
+        if not conditions:
+            return load
+        return f"{load} if {' & '.join(conditions)} else {self.names.literal(literal(0, dtype))}"
 
     def row_count(self) -> str:
         return self.names.size("rows", self.kernel.rows, "rows")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jitgrad.ir import LITERAL, Node, literal, toposort
+from jitgrad.ir import LITERAL, Node, toposort
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, identity
 from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards
 from jitgrad.targets.printer import Printer
@@ -36,7 +36,7 @@ class RowPrinter(Printer):
             self._write(1, "for r in range(lo, hi):")
             self._row(2, n)
         else:
-            units = -(-domain[-1] // BLOCK)
+            units = self._blocks()
             self._write(1, "for b in range(lo, hi):")
             self._write(2, f"start = b * {BLOCK}")
             self._write(2, f"m = minimum({n} - start, {BLOCK})")
@@ -138,8 +138,7 @@ class RowPrinter(Printer):
         values = self._base(depth, operand) if self._in_place(operand) else self._temp(operand)
         if not self.plan.rows:
             return f"{op}_block({values}, {n})"
-        blocks = -(-self.kernel.domain[-1] // BLOCK)
-        work = self.names.parameter(("tree", operand.dtype), "w", "temp", operand.dtype, blocks)
+        work = self.names.parameter(("tree", operand.dtype), "w", "temp", operand.dtype, self._blocks())
         return f"{op}_of({values}, {n}, {work})"
 
     # Values -------------------------------------------------------------------------------------------
@@ -226,9 +225,7 @@ class RowPrinter(Printer):
 
     def _guarded(self, depth: int, node: Node, text: str, inside: dict[Node, str]) -> str:
         conditions = [inside.get(g) or self._value(depth, g) for g in guards(node)]
-        if not conditions:
-            return text
-        return f"{text} if {' & '.join(conditions)} else {self.names.literal(literal(0, node.dtype))}"
+        return self.guarded(text, conditions, node.dtype)
 
     def _index(self, node: Node) -> str:
         position = self._position(node)
