@@ -9,14 +9,55 @@
 (np.float64(2.0), array([-1., -2.]))
 """
 
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+# The eager side: loaded with the package.
+from jitgrad.eager.api import *
 from jitgrad.errors import JitgradWarning as JitgradWarning
 from jitgrad.errors import NotDifferentiable as NotDifferentiable
 from jitgrad.errors import TraceError as TraceError
 from jitgrad.ir import Graph as Graph
-from jitgrad.jit import grad as grad
-from jitgrad.jit import interpret as interpret
-from jitgrad.jit import jit as jit
-from jitgrad.jit import value_and_grad as value_and_grad
-from jitgrad.jit import vjp as vjp
+
+# The compiled side: each name is loaded from its module when it is first used.
+_COMPILED = {
+    "grad": "jitgrad.jit",
+    "interpret": "jitgrad.jit",
+    "jit": "jitgrad.jit",
+    "value_and_grad": "jitgrad.jit",
+    "vjp": "jitgrad.jit",
+}
+
+if TYPE_CHECKING:
+    from jitgrad.jit import grad as grad
+    from jitgrad.jit import interpret as interpret
+    from jitgrad.jit import jit as jit
+    from jitgrad.jit import value_and_grad as value_and_grad
+    from jitgrad.jit import vjp as vjp
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name not in _COMPILED:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_COMPILED[name]), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_COMPILED})
+
+
+class _Package(ModuleType):
+    """Keeps `jitgrad.jit` the function: loading the module of that name does not replace it."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _COMPILED and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 __version__ = "0.1.0"

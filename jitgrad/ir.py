@@ -17,6 +17,9 @@ Params = tuple[tuple[str, Any], ...]
 Kind = Literal["leaf", "index", "map", "reduce", "view", "join", "call"]
 
 
+_PLAIN = frozenset((np.ndarray, np.float32, np.float64, float, int))
+
+
 @dataclass(frozen=True, slots=True)
 class Aval:
     """What is known of a value before it exists; `weak` marks a Python scalar, whose dtype gives way."""
@@ -49,7 +52,8 @@ class Op:
     turns arguments of any kind into a Node (broadcasting and casting included); `vjp(g, out, *args,
     **params)` returns one cotangent or None per argument, `jvp(tangents, out, *args, **params)` the
     tangent of the output; `scalar` is one element's expression in the dialect that every target
-    accepts, for the dtype kinds `scalar_kinds`. Tests draw their calls from `samples` and compare with
+    accepts, for the dtype kinds `scalar_kinds`; `partials` are its partial derivatives where `vjp` and `jvp`
+    follow from them. Tests draw their calls from `samples` and compare with
     `reference`.
     """
 
@@ -66,11 +70,12 @@ class Op:
     samples: Callable[..., Any] | None = None
     undefined: str = ""
     reference: Callable[..., Any] | None = None
+    partials: tuple[Callable[..., Any] | None, ...] | None = None
 
     def __call__(self, *args: Any, **params: Any) -> Any:
         owner: Any = None
         for argument in args:
-            rank = getattr(argument, "__rank__", 0)
+            rank = 0 if type(argument) in _PLAIN else getattr(argument, "__rank__", 0)
             if rank and (owner is None or rank > owner.__rank__):
                 owner = argument
         if owner is None:

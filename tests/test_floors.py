@@ -43,7 +43,7 @@ FLOORS = {
     "watch": 6,
     "transforms": 6,
     "numpy": 6,
-    "tensor": 6,
+    "eager": 6,
     "autograd": 6,
     "jit": 7,
     "nn": 7,
@@ -74,6 +74,7 @@ HEAVY = {
 LAZY = {
     "jitgrad.ops.elementwise": {"jitgrad.vmath"},
     "jitgrad.targets.cpu": {"jitgrad.targets.numba_frontend"},
+    "jitgrad.eager.plan": {"jitgrad.runtime.execute"},
 }
 
 FILE_LINES, FUNCTION_LINES = 500, 60

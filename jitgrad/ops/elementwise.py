@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,17 +28,20 @@ class VectorMath:
         self.__name__ = name
         self._like = like
         self._typing = typed_like(like)
+        self._routine: Callable[..., Any] = self._load
 
-    @lru_cache(maxsize=1)  # noqa: B019  (one instance per op, alive as long as the table)
-    def _ufunc(self) -> Callable[..., Any]:
+    def _load(self, *args: Any) -> Any:
+        """Replace itself by the compiled routine, and call that."""
         from jitgrad import vmath
 
-        return vmath.ufunc(self.__name__)
+        self._routine = vmath.ufunc(self.__name__)
+        return self._routine(*args)
 
     def __call__(self, *args: Any) -> Any:
-        dtypes = {getattr(a, "dtype", None) for a in args}
-        if dtypes == {_FLOAT32} or dtypes == {_FLOAT64}:
-            return self._ufunc()(*args)
+        dtype = getattr(args[0], "dtype", None)
+        if dtype is _FLOAT32 or dtype is _FLOAT64:  # nearly every call
+            if len(args) == 1 or getattr(args[1], "dtype", None) is dtype:
+                return self._routine(*args)
         given = [
             type(a) if isinstance(a, (int, float)) and not isinstance(a, bool) else np.asarray(a).dtype
             for a in args
@@ -49,10 +51,9 @@ class VectorMath:
         *wanted, dtype = self._typing(*given)
         if dtype.kind != "f":
             return self._like(*args)
-        routine = self._ufunc()
         if dtype.itemsize == 2:
-            return np.asarray(routine(*(np.asarray(a, _FLOAT32) for a in args))).astype(dtype)[()]
-        return routine(*(np.asarray(a, t) for a, t in zip(args, wanted, strict=True)))
+            return np.asarray(self._routine(*(np.asarray(a, _FLOAT32) for a in args))).astype(dtype)[()]
+        return self._routine(*(np.asarray(a, t) for a, t in zip(args, wanted, strict=True)))
 
 
 _FLOAT32, _FLOAT64 = np.dtype("float32"), np.dtype("float64")

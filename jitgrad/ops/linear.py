@@ -14,8 +14,9 @@ from jitgrad.ops.table import primitive
 
 def swap_last(x: Any) -> Any:
     """The matrix transpose of the last two axes."""
-    n = len(x.shape)
-    return rearrange(x, shape=(*x.shape[:-2], x.shape[-1], x.shape[-2]), source=(*range(n - 2), n - 1, n - 2))
+    *lead, rows, columns = x.shape
+    n = len(lead)
+    return rearrange(x, shape=(*lead, columns, rows), source=(*range(n), n + 1, n))
 
 
 matmul: Op = primitive(

@@ -9,8 +9,10 @@ The order depends on nothing else: not on threads, vector width or memory layout
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,21 @@ import numpy as np
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.elementwise import equal, not_equal, where
 from jitgrad.ops.samples import Draw, Sample, case, only
-from jitgrad.ops.structure import cast, rearrange
+from jitgrad.ops.structure import Source, cast, rearrange
 from jitgrad.ops.table import primitive
+from jitgrad.ops.values import Shape
 
 BLOCK, LANES, COLUMN_BLOCK = 1024, 64, 32
+_ORDERED: dict[Any, float] = {
+    np.add: -0.0,
+    np.multiply: 1.0,
+}  # rounding tells the orders of these apart; their identities
+_OPERATOR: dict[Any, Any] = {
+    np.add: operator.add,
+    np.multiply: operator.mul,
+}  # on NumPy's scalars faster than the ufunc
+_MANY = 2048  # elements from which folding short rows is faster than NumPy's reduce
+_LONG = 8192  # elements in a step from which a loop over the steps is faster than NumPy's reduce
 
 
 def identity(name: str, dtype: np.dtype[Any]) -> Any:
@@ -45,75 +58,132 @@ def _integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
     return int(info.min), int(info.max)
 
 
-def _padded(x: Any, axis: int, multiple: int, fill: Any) -> Any:
-    short = -x.shape[axis] % multiple
-    if not short:
-        return x
-    shape = list(x.shape)
-    shape[axis] = short
-    return np.concatenate([x, np.full(shape, fill, x.dtype)], axis)
+def _in_order(combine: np.ufunc, x: Any) -> Any:
+    """Reduce the last axis but one in order; the last one must be contiguous.
 
-
-def _in_order(combine: Callable[..., Any], x: Any, axis: int) -> Any:
-    moved = np.moveaxis(x, axis, 0)
-    total = moved[0]
-    for part in moved[1:]:
-        total = combine(total, part)
+    NumPy reduces in order along any axis but the one that is innermost in memory, where it sums in pairs.
+    """
+    count, width = x.shape[-2:]
+    if width == 1:
+        return combine.accumulate(x, -2)[..., -1, :]
+    if x.size < _LONG * count and count > 2:
+        return combine.reduce(x, -2, initial=_ORDERED[combine])
+    total = x[..., 0, :].copy()
+    for i in range(1, count):
+        combine(total, x[..., i, :], total)
     return total
 
 
-def reduce_lanes(combine: Callable[..., Any], fill: Any, x: Any) -> Any:
-    """Reduce the last axis in the order for trailing axes."""
-    while True:
-        n = x.shape[-1]
-        x = _padded(x, -1, BLOCK if n > BLOCK else LANES, fill)
-        x = x.reshape((*x.shape[:-1], -(-n // BLOCK), -1, LANES))
-        x = _in_order(combine, x, -2)
-        width = LANES
-        while width > 1:
-            width //= 2
-            x = combine(x[..., :width], x[..., width:])
-        x = x[..., 0]
-        if x.shape[-1] == 1:
-            return x[..., 0]
+def _folded(combine: np.ufunc, x: Any) -> Any:
+    """Reduce the first axis, of at most 64 elements, in halves.
+
+    What is missing to a power of two is left out: it would be the identity, which changes no bit.
+    """
+    n = len(x)
+    half = 1 << (n - 1).bit_length() >> 1
+    if n < 2 * half:
+        low = x[:half].copy()
+        combine(low[: n - half], x[half:], low[: n - half])
+        x, half = low, half >> 1
+    while half:
+        if half == 4 and x.ndim == 1:
+            return _folded_eight(_OPERATOR[combine], *x)
+        x = combine(x[:half], x[half:])
+        half >>= 1
+    return x[0]
 
 
-def reduce_columns(combine: Callable[..., Any], fill: Any, x: Any) -> Any:
-    """Reduce the first axis in the order for other axes."""
-    while True:
-        x = _padded(x, 0, COLUMN_BLOCK, fill)
-        x = _in_order(combine, x.reshape((-1, COLUMN_BLOCK, *x.shape[1:])), 1)
-        if x.shape[0] == 1:
-            return x[0]
+def _folded_eight(plus: Any, a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    return plus(plus(plus(a, e), plus(c, g)), plus(plus(b, f), plus(d, h)))
 
 
-def _reduced(name: str, combine: Callable[..., Any], empty: Any, x: Any, *, axes: tuple[int, ...]) -> Any:
+def _block_of_row(combine: np.ufunc, x: Any) -> Any:
+    """Reduce the last axis, of at most 1024 elements."""
+    *lead, n = x.shape
+    if n > LANES:
+        rest = n % LANES
+        lanes = _in_order(combine, x[..., : n - rest].reshape((*lead, n // LANES, LANES)))
+        if rest:
+            combine(lanes[..., :rest], x[..., n - rest :], lanes[..., :rest])
+        x, n = lanes, LANES
+    if not lead:
+        return _folded(combine, x)
+    return _folded(combine, np.ascontiguousarray(x.reshape((-1, n)).T)).reshape(lead)
+
+
+def _in_blocks(reduce_block: Callable[[Any], Any], size: int, x: Any) -> Any:
+    """Reduce axis 1: blocks of `size`, then the results of the blocks in the same way."""
+    while (n := x.shape[1]) > size:
+        rest = n % size
+        blocks = reduce_block(x[:, : n - rest].reshape((len(x), n // size, size, *x.shape[2:])))
+        x = np.concatenate((blocks, reduce_block(x[:, n - rest :])[:, None]), 1) if rest else blocks
+    return reduce_block(x)
+
+
+def _ordered(combine: np.ufunc, x: Any, axis: int) -> Any:
+    """Reduce one axis in the written-down order."""
+    lead, tail, n = x.shape[:axis], x.shape[axis + 1 :], x.shape[axis]
+    if not tail:
+        if n > LANES:
+            x = _with_contiguous_rows(x)
+        if n <= BLOCK:
+            return _block_of_row(combine, x)
+        return _in_blocks(partial(_block_of_row, combine), BLOCK, x.reshape((-1, n))).reshape(lead)[()]
+    x = _with_contiguous_rows(x.reshape((math.prod(lead), n, math.prod(tail))))
+    return _in_blocks(partial(_in_order, combine), COLUMN_BLOCK, x).reshape((*lead, *tail))
+
+
+def _with_contiguous_rows(x: Any) -> Any:
+    return x if x.strides[-1] == x.itemsize else np.ascontiguousarray(x)
+
+
+def _with_sign(combine: np.ufunc, extreme: Any, x: Any, axis: int) -> Any:
+    """The largest or smallest elements with +0.0 above -0.0, which NumPy leaves to the machine."""
+    if extreme.all() if extreme.ndim else extreme:
+        return extreme
+    other = -1 if combine is np.maximum else 1
+    signs = combine.reduce(np.where(x == 0, np.copysign(1, x), other), axis)
+    return np.where(extreme == 0, np.copysign(extreme, signs), extreme)[()]
+
+
+def _of_nothing(name: str, empty: Any, x: Any, axis: int) -> Any:
+    kept = (*x.shape[:axis], *x.shape[axis + 1 :])
+    if empty is None and 0 not in kept:
+        raise ValueError(f"{name}: an axis of size 0 has no {name}; give it at least one element")
+    return np.full(kept, empty or 0, x.dtype)
+
+
+def _reduced(name: str, combine: np.ufunc, empty: Any, x: Any, *, axes: Shape) -> Any:
     x = np.asarray(x)
-    first, last = axes[0], axes[-1] + 1
-    n = int(np.prod(x.shape[first:last]))
-    kept = (*x.shape[:first], *x.shape[last:])
-    if 0 in kept:
-        return np.empty(kept, x.dtype)
-    if n == 0:
-        if empty is None:
-            raise ValueError(f"{name}: an axis of size 0 has no {name}; give it at least one element")
-        return np.full(kept, empty, x.dtype)
-    fill = identity(name, x.dtype)
-    if last == x.ndim:
-        return reduce_lanes(combine, fill, x.reshape((*x.shape[:first], n)))[()]
-    x = np.moveaxis(x.reshape((*x.shape[:first], n, *x.shape[last:])), first, 0)
-    return reduce_columns(combine, fill, x)
+    axis = axes[0]
+    if len(axes) > 1:
+        last = axes[-1] + 1
+        x = x.reshape((*x.shape[:axis], math.prod(x.shape[axis:last]), *x.shape[last:]))
+    if not x.size:
+        return _of_nothing(name, empty, x, axis)
+    floating = x.dtype.kind in "fc"
+    if floating and combine in _ORDERED:
+        return _ordered(combine, x, axis)
+    if axis and axis == x.ndim - 1 and x.shape[-1] <= LANES and x.size >= _MANY:
+        result = _block_of_row(combine, x)
+    else:
+        result = combine.reduce(x, axis, x.dtype)
+    return _with_sign(combine, result, x, axis) if floating else result
 
 
-def _infer(x: Aval, *, axes: tuple[int, ...]) -> Aval:
+def _infer(x: Aval, *, axes: Shape) -> Aval:
     return Aval((*x.shape[: axes[0]], *x.shape[axes[-1] + 1 :]), x.dtype)
 
 
-def spread(y: Any, like: Any, axes: tuple[int, ...]) -> Any:
+def spread(y: Any, like: Any, axes: Shape) -> Any:
     """Repeat a reduction's result (or cotangent) along the reduced axes of `like`."""
-    kept = iter(range(len(y.shape)))
-    source = tuple(None if i in axes else next(kept) for i in range(len(like.shape)))
-    return rearrange(y, shape=like.shape, source=source)
+    return rearrange(y, shape=like.shape, source=_spread_source(len(like.shape), axes))
+
+
+@lru_cache(maxsize=256)
+def _spread_source(ndim: int, axes: Shape) -> Source:
+    kept = iter(range(ndim))
+    return tuple(None if i in axes else next(kept) for i in range(ndim))
 
 
 def _samples(d: Draw) -> list[Sample]:
@@ -134,7 +204,7 @@ def _samples(d: Draw) -> list[Sample]:
 
 
 def _reduction(
-    name: str, combine: Callable[..., Any], empty: Any, vjp: Any, jvp: Any, kinds: str = "fi", **options: Any
+    name: str, combine: np.ufunc, empty: Any, vjp: Any, jvp: Any, kinds: str = "fi", **options: Any
 ) -> Op:
     reference = getattr(np, name)
     return primitive(
@@ -163,7 +233,7 @@ sum_: Op = _reduction(
 )
 
 
-def _product_of_others(out: Any, x: Any, axes: tuple[int, ...]) -> Any:
+def _product_of_others(out: Any, x: Any, axes: Shape) -> Any:
     """The product of all other elements, whose first derivative is right too where up to two are zero."""
     zero = equal(x, 0)
     zeros = spread(sum_(cast(zero, dtype=x.dtype), axes=axes), x, axes)
@@ -185,14 +255,14 @@ prod = _reduction(
 )
 
 
-def _share_of_ties(out: Any, x: Any, axes: tuple[int, ...]) -> Any:
+def _share_of_ties(out: Any, x: Any, axes: Shape) -> Any:
     """1 over the number of winners where x wins (a NaN winner too), 0 elsewhere."""
     top = spread(out, x, axes)
     wins = cast(equal(x, top) | (not_equal(x, x) & not_equal(top, top)), dtype=x.dtype)
     return wins / spread(sum_(wins, axes=axes), x, axes)
 
 
-def _extremum(name: str, combine: Callable[..., Any]) -> Op:
+def _extremum(name: str, combine: np.ufunc) -> Op:
     return _reduction(
         name,
         combine,
@@ -203,21 +273,8 @@ def _extremum(name: str, combine: Callable[..., Any]) -> Op:
     )
 
 
-def _larger(x: Any, y: Any) -> Any:
-    """NumPy's maximum with +0.0 above -0.0, which NumPy leaves to the machine."""
-    return np.where((x == y) & (x == 0), x + y, np.maximum(x, y))
-
-
-def _smaller(x: Any, y: Any) -> Any:
-    return (
-        np.where((x == y) & (x == 0), -(-x + -y), np.minimum(x, y))
-        if x.dtype.kind == "f"
-        else np.minimum(x, y)
-    )
-
-
-max_ = _extremum("max", _larger)
-min_ = _extremum("min", _smaller)
+max_ = _extremum("max", np.maximum)
+min_ = _extremum("min", np.minimum)
 any_ = _reduction("any", np.logical_or, False, None, None, kinds="b")
 all_ = _reduction("all", np.logical_and, True, None, None, kinds="b")
 

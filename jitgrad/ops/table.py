@@ -184,11 +184,11 @@ def map_op(
     made = samples or _typed_samples(rule, getattr(ufunc, "nin", 1), domain)
 
     def vjp_of_partials(g: Any, out: Any, *args: Any, **params: Any) -> tuple[Any, ...]:
-        return tuple(None if p is None else g * p(out, *args, **params) for p in partials)
+        return tuple([None if p is None else times(g, p(out, *args, **params)) for p in partials])
 
     def jvp_of_partials(tangents: tuple[Any, ...], out: Any, *args: Any, **params: Any) -> Any:
         terms = [
-            t * p(out, *args, **params)
+            times(t, p(out, *args, **params))
             for t, p in zip(tangents, partials, strict=True)
             if t is not None and p is not None
         ]
@@ -208,8 +208,16 @@ def map_op(
         undefined=undefined,
         samples=with_kinks(made, kinks),
         reference=reference or numpy,
+        partials=partials if partials and vjp is None else None,
     )
     return register(op, *((numpy,) if isinstance(numpy, np.ufunc) else ()), *also)
+
+
+def times(g: Any, partial: Any) -> Any:
+    """A cotangent or tangent times a partial derivative, which is often the number 1 or -1."""
+    if partial.__class__ is int:
+        return g if partial == 1 else -g if partial == -1 else g * partial
+    return g * partial
 
 
 def _typed_samples(typing: Typing, arity: int, domain: Domain) -> Samples:
@@ -280,7 +288,9 @@ def primitive(
 
 
 def zeros_like(x: Any) -> Any:
-    """Zeros in the shape and dtype of any kind of value."""
+    """Zeros in the shape and dtype of any kind of value, or of what is known of an array."""
+    if not getattr(x, "__rank__", 0):
+        return np.zeros(x.shape, x.dtype)
     zero = literal(0, x.dtype)
     return OPS["rearrange"](zero, shape=x.shape, source=(None,) * len(x.shape)) if x.shape else zero
 

@@ -1,0 +1,1 @@
+"""The eager side: tensors that compute at once and record what their gradients need."""

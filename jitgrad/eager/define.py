@@ -1,0 +1,105 @@
+"""Turns a function of tensors into what users call: a function, a method, an in-place method, an operator."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from jitgrad.eager.dtypes import can_cast
+from jitgrad.eager.inplace import guard, inplace
+from jitgrad.eager.modes import state
+from jitgrad.eager.tensor import Tensor, version_of
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def define(
+    *names: str, method: bool = True, in_place: bool = False, out: bool = False
+) -> Callable[[Function], Function]:
+    """Declare a function: its method has the same names, `in_place` adds the method with a trailing underscore.
+
+    `out` lets the function (and method) write its result into a tensor given as `out=`. Without names, the
+    function's own is taken. The first parameter is the tensor itself.
+    """
+
+    def declare(function: Function) -> Function:
+        public = with_out(function) if out else function
+        for name in names or (function.__name__.strip("_"),):
+            if method:
+                setattr(Tensor, name, public)
+            if in_place:
+                written = inplace(function)
+                written.__name__ = f"{name}_"
+                setattr(Tensor, f"{name}_", written)
+        return public
+
+    return declare
+
+
+def operators(table: dict[str, Callable[..., Any]]) -> None:
+    """Give tensors Python's operators; an operand of an unknown type gets its turn to answer."""
+    for name, function in table.items():
+        setattr(Tensor, f"__{name}__", _operator(function))
+
+
+_OPERANDS = (Tensor, bool, int, float, complex, np.ndarray, np.generic)
+
+
+def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
+    def operator(self: Tensor, *other: Any) -> Any:
+        if other and not isinstance(other[0], _OPERANDS):
+            return NotImplemented
+        return function(self, *other)
+
+    return operator
+
+
+def with_out(function: Function) -> Function:
+    """The function with an `out=` tensor (or a tuple of them) that the result is written to and returned."""
+
+    @functools.wraps(function)
+    def written(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if out is None:
+            return function(*args, **kwargs)
+        targets = out if isinstance(out, (tuple, list)) else (out,)
+        _no_gradients(function.__name__, args, targets)
+        before, state.grad = state.grad, False
+        try:
+            results = function(*args, **kwargs)
+            for target, result in zip(
+                targets, results if isinstance(results, tuple) else (results,), strict=True
+            ):
+                _fill(target, result, function.__name__)
+        finally:
+            state.grad = before
+        return out
+
+    return written  # type: ignore[return-value]
+
+
+def _no_gradients(name: str, args: Iterable[Any], targets: Iterable[Any]) -> None:
+    for target in targets:
+        if not isinstance(target, Tensor):
+            raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(target).__name__}")
+    if state.grad and any(isinstance(a, Tensor) and a.requires_grad for a in (*args, *targets)):
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of "
+            "the arguments requires grad."
+        )
+
+
+def _fill(target: Tensor, result: Tensor, name: str) -> None:
+    guard(target)
+    given, wanted = result.dtype, target.dtype
+    if not can_cast(given, wanted):
+        raise RuntimeError(
+            f"{name}: result type {given.name} can't be cast to the desired output type {wanted.name}"
+        )
+    if target._array.shape != result._array.shape:
+        target._array = result._array.astype(target._array.dtype)
+    else:
+        np.copyto(target._array, result._array, "unsafe")
+    version_of(target)[0] += 1

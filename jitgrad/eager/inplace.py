@@ -1,0 +1,167 @@
+"""Writing into a tensor's memory, with its place on the tape and that of its views kept right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.eager import dtypes
+from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.dtypes import Array
+from jitgrad.eager.modes import state
+from jitgrad.eager.tape import Edge, Record, Saved
+from jitgrad.eager.tensor import Tensor, version_of
+from jitgrad.eager.views import Steps, read, read_blank
+from jitgrad.ir import Node
+from jitgrad.ops.structure import cast
+from jitgrad.ops.values import broadcast
+
+
+def guard(t: Tensor) -> None:
+    """Refuse a write that would make gradients wrong."""
+    array = t._array
+    if t._inference and not state.inference:
+        if state.grad and t.requires_grad:
+            raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed.")
+    if not array.flags.writeable:
+        if 0 in array.strides and array.size > 1:
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a single "
+                "memory location. Please clone() the tensor before performing the operation."
+            )
+        raise RuntimeError("the tensor's memory is read-only; clone() it before writing to it")
+    if not state.grad:
+        return
+    edge = t.edge()
+    if edge is None and t._requires:
+        raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    view = t._view
+    if view is None:
+        return
+    if view.base._requires and view.base._edge is None:
+        raise RuntimeError(
+            "a view of a leaf Variable that requires grad is being used in an in-place operation."
+        )
+    if edge is not None and view.multiple:
+        raise RuntimeError(
+            f"Output {edge[1]} of {edge[0].name()} is a view and is being modified inplace. This view is the "
+            "output of a function that returns multiple views. Such functions do not allow the output views "
+            "to be modified inplace. You should replace the inplace operation by an out-of-place one."
+        )
+    if edge is not None and not view.recorded:
+        raise RuntimeError(
+            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. "
+            "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your "
+            "code by moving both the view and the inplace either both inside the no_grad block (if you don't "
+            "want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+        )
+
+
+def write(t: Tensor, result: Tensor) -> Tensor:
+    """Give t the values, and the place on the tape, of a result that was computed from it."""
+    array, new = t._array, result._array
+    if new.dtype != array.dtype and not dtypes.can_cast(dtypes.of(new.dtype), dtypes.of(array.dtype)):
+        raise RuntimeError(
+            f"result type {_title(new.dtype)} can't be cast to the desired output type {_title(array.dtype)}"
+        )
+    if new.shape != array.shape:
+        raise RuntimeError(
+            f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(new.shape)}"
+        )
+    before = t.edge()
+    state.compute(np.copyto, array, new, "unsafe")
+    version = version_of(t)
+    version[0] += 1
+    edge = result._edge
+    if edge is None:
+        if before is not None and t._view is not None:
+            t._view.seen = version[0]
+        return t
+    _adopt(edge, t, new)
+    if t._view is not None:
+        _write_base(t, edge)
+        t._view.seen = version[0]
+    t._edge = edge
+    return t
+
+
+def _title(given: np.dtype[Any]) -> str:
+    names = {"float64": "Double", "float32": "Float", "float16": "Half", "int64": "Long", "int32": "Int"}
+    names |= {"int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
+    return names.get(given.name, given.name)
+
+
+def _adopt(edge: Edge, t: Tensor, result: Array) -> None:
+    """Let the record refer to the memory of t where it had saved or described the result."""
+    record, number = edge
+    if record.metas[number][1] != t._array.dtype:
+        metas = list(record.metas)
+        metas[number] = (t._array.shape, t._array.dtype)
+        record.metas = tuple(metas)
+    if record.values:
+        record.values = [
+            Saved(t._array, version_of(t)) if isinstance(v, Saved) and v.array is result else v
+            for v in record.values
+        ]
+
+
+class CopySlices(Record):
+    """The base of a view that has been written to: its gradient, without and with that of the view."""
+
+    __slots__ = ("steps",)
+
+    steps: Steps
+
+    def backward(self, grads: list[Array | None]) -> Sequence[Any]:
+        g = grads[0]
+        return state.compute(read_blank, g, self.steps), state.compute(read, g, self.steps)
+
+    def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
+        params = {"steps": self.steps}
+        blank = apply_function(read_blank, (grads[0],), params, "CopySlicesBackward0")
+        return blank, apply_function(read, (grads[0],), params, "CopySlicesBackward0")
+
+
+def _write_base(t: Tensor, edge: Edge) -> None:
+    view = t._view
+    assert view is not None
+    base = view.base
+    record: Any = CopySlices((base._edge, edge), ((base._array.shape, base._array.dtype),))
+    record.steps = tuple(step for way in view.way for step in way.steps)
+    base._edge = (record, 0)
+
+
+# In-place functions ---------------------------------------------------------------------------------------
+
+
+def inplace(function: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The method that writes a function's result into its first argument."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        guard(self)
+        return write(self, function(self, *args, **kwargs))
+
+    return method
+
+
+def _overwritten(x: Node, values: Node) -> Node:
+    """x with all its values replaced."""
+    return broadcast(cast(values, dtype=x.dtype), x.shape)
+
+
+def overwrite(t: Tensor, values: Tensor, name: str) -> Tensor:
+    """t.copy_(values), under a name on the tape."""
+    guard(t)
+    if state.grad and (t.requires_grad or values.requires_grad) and t._array.dtype.kind == "f":
+        return write(t, apply_function(_overwritten, (t, values), {}, name))
+    try:
+        np.copyto(t._array, values._array, "unsafe")
+    except ValueError:
+        raise RuntimeError(
+            f"The size of tensor a ({list(t._array.shape)}) must match the size of tensor b "
+            f"({list(values._array.shape)}): values do not broadcast to what is written to"
+        ) from None
+    version_of(t)[0] += 1
+    return t

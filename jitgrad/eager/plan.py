@@ -1,0 +1,175 @@
+"""Turns a function written with ops into plans: what it computes on arrays, and what its adjoint reads.
+
+A function is traced once for each signature (shapes, dtypes, parameters). Its adjoint comes from the same
+reverse driver as that of compiled functions; of the function's arguments and results, the tape has to keep
+only those that the adjoint's graph leads to. Large arrays run in compiled kernels, which give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from jitgrad.adjoint import cotangents
+from jitgrad.eager.dtypes import Array
+from jitgrad.ir import (
+    LITERAL,
+    Aval,
+    Graph,
+    Node,
+    as_node,
+    input_node,
+    literal_value,
+    toposort,
+    with_args,
+)
+from jitgrad.ops.table import is_differentiable
+from jitgrad.rewrite import simplify
+
+LARGE = 1 << 16
+"""Elements from which a compiled kernel beats NumPy."""
+
+PATIENCE = 8
+"""How often a graph runs on large arrays before it is compiled: programs that run once should not wait."""
+
+Mask = tuple[bool, ...]
+
+
+class Evaluator:
+    """A graph as a list of NumPy calls, or as kernels where its arrays are large."""
+
+    __slots__ = ("_compiled", "_graph", "_rest", "_results", "_runs", "_steps", "worth_compiling")
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        nodes = [n for n in toposort((*graph.inputs, *graph.outputs)) if n not in set(graph.inputs)]
+        places = {n: i for i, n in enumerate((*graph.inputs, *nodes))}
+        self._rest = [literal_value(n) if n.op is LITERAL else None for n in nodes]
+        for node, i in zip(nodes, range(len(nodes)), strict=True):
+            if node.op.name == "capture":
+                self._rest[i] = node.param("value").array
+        self._steps = [
+            (node.op.numpy, tuple(places[a] for a in node.args), dict(node.params), places[node])
+            for node in nodes
+            if node.op.kind != "leaf"
+        ]
+        self._results = [(places[node], node.dtype, node.shape) for node in graph.outputs]
+        computes = any(n.op.kind in ("map", "reduce") for n in nodes)
+        self.worth_compiling = computes and max(n.aval.size for n in (*graph.inputs, *nodes)) >= LARGE
+        self._compiled: dict[Any, Any] = {}
+        self._runs = 0
+
+    def __call__(self, arrays: Sequence[Array]) -> list[Array]:
+        """The outputs; they may share memory with the inputs, or repeat elements, where NumPy's views do."""
+        if self.worth_compiling:
+            self._runs += 1
+            if self._runs > PATIENCE:
+                return self._in_kernels(arrays)
+        values: list[Any] = [*arrays, *self._rest]
+        for run, sources, params, target in self._steps:
+            values[target] = run(*[values[s] for s in sources], **params)
+        return [_as_result(values[place], dtype, shape) for place, dtype, shape in self._results]
+
+    def _in_kernels(self, arrays: Sequence[Array]) -> list[Array]:
+        from jitgrad.runtime.execute import compile_graph
+
+        given = [np.asarray(a, n.dtype) for a, n in zip(arrays, self._graph.inputs, strict=True)]
+        strides = tuple(None if a.flags.c_contiguous else a.strides for a in given)
+        compiled = self._compiled.get(strides)
+        if compiled is None:
+            compiled = self._compiled[strides] = compile_graph(self._graph, strides)
+        results: list[Array] = compiled(given)
+        return results
+
+
+def _as_result(value: Any, dtype: Any, shape: tuple[int, ...]) -> Array:
+    array = np.asarray(value, dtype)
+    return array if array.shape == shape else np.broadcast_to(array, shape)
+
+
+class Adjoint:
+    """The cotangents of some inputs of a graph, as a graph of the seeds and of the values that it reads.
+
+    `reads` numbers those values among the inputs followed by the outputs.
+    """
+
+    __slots__ = ("_plan", "evaluate", "graph", "reads")
+
+    def __init__(self, graph: Graph, needed: Mask) -> None:
+        wrt = [n for n, need in zip(graph.inputs, needed, strict=True) if need]
+        seeds = [input_node(o.aval) for o in graph.outputs]
+        seeded = [(o, s) for o, s in zip(graph.outputs, seeds, strict=True) if is_differentiable(o.dtype)]
+        grads = cotangents([o for o, _ in seeded], [s for _, s in seeded], wrt)
+        known = {o: input_node(o.aval) for o in graph.outputs if o.op.kind != "leaf"}
+        grads = simplify(Graph((), _cut(grads, known))).outputs
+        used = set(toposort(grads))
+        values = [*graph.inputs, *(known.get(o, o) for o in graph.outputs)]
+        reads = {v: i for i, v in reversed(list(enumerate(values))) if v in used and v.op is not LITERAL}
+        self.reads = tuple(sorted(reads.values()))
+        self.graph = Graph((*seeds, *(values[i] for i in self.reads)), grads)
+        self.evaluate = Evaluator(self.graph)
+        self._plan: Plan | None = None
+
+    def plan(self) -> Plan:
+        """The adjoint as a function to be differentiated again."""
+        if self._plan is None:
+            self._plan = Plan(self.graph)
+        return self._plan
+
+
+def _cut(outputs: Sequence[Node], known: dict[Node, Node]) -> tuple[Node, ...]:
+    """The outputs with some nodes replaced by inputs."""
+    new: dict[Node, Node] = {}
+    for node in toposort(outputs, stop=known.__contains__):
+        new[node] = known[node] if node in known else with_args(node, tuple(new[a] for a in node.args))
+    return tuple(new[o] for o in outputs)
+
+
+class Plan:
+    """A traced function: its graph, how to run it, and its adjoints by which inputs need one."""
+
+    __slots__ = ("_adjoints", "evaluate", "graph")
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.evaluate = Evaluator(simplify(graph))
+        self._adjoints: dict[Mask, Adjoint] = {}
+
+    def adjoint(self, needed: Mask) -> Adjoint:
+        found = self._adjoints.get(needed)
+        if found is None:
+            found = self._adjoints[needed] = Adjoint(self.graph, needed)
+        return found
+
+
+def trace(function: Callable[..., Any], avals: Sequence[Aval], params: dict[str, Any]) -> Graph:
+    """The graph of a function of nodes, which returns one value or a tuple of them."""
+    inputs = tuple(input_node(a) for a in avals)
+    result = function(*inputs, **params)
+    outputs = result if isinstance(result, (tuple, list)) else (result,)
+    return Graph(inputs, tuple(as_node(o) for o in outputs))
+
+
+@lru_cache(maxsize=4096)
+def plan(function: Callable[..., Any], params: Hashable, avals: tuple[Aval, ...]) -> Plan:
+    """The plan of a function for one signature; `params` are its keyword arguments as sorted items."""
+    return Plan(trace(function, avals, dict(params)))  # type: ignore[call-overload]
+
+
+_READS: dict[tuple[Any, Mask], tuple[int, ...]] = {}
+
+
+def reads(op: Any, params: dict[str, Any], avals: Callable[[], Sequence[Aval]], needed: Mask) -> Mask:
+    """Which of an op's arguments and (last) its result its derivative rule reads.
+
+    The rules of the op table read the same values whatever the shapes, so an op is looked at once.
+    """
+    key = (op, needed)
+    found = _READS.get(key)
+    if found is None:
+        graph = trace(op, avals(), params)
+        found = _READS[key] = Adjoint(graph, needed).reads
+    return tuple(i in found for i in range(len(needed) + 1))

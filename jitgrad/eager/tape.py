@@ -1,0 +1,210 @@
+"""The tape: one record for each recorded operation, with the values that its derivative reads."""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from jitgrad.eager.dtypes import TYPE_NAMES, Array, of
+from jitgrad.eager.modes import state
+
+Edge = tuple["Record", int]
+Meta = tuple[tuple[int, ...], np.dtype[Any]]
+Version = list[int]  # one number that a tensor shares with its views: how often their memory was written
+
+FREED_TWICE = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have "
+    "already been freed). Saved intermediate values of the graph are freed when you call .backward() or "
+    "autograd.grad(). Specify retain_graph=True if you need to backward through the graph a second time or "
+    "if you need to access saved tensors after calling backward."
+)
+
+_count = itertools.count()
+
+
+class Saved:
+    """An array that a derivative rule will read, with the version at which it was saved."""
+
+    __slots__ = ("array", "at", "version")
+
+    def __init__(self, array: Array, version: Version) -> None:
+        self.array = array
+        self.version = version
+        self.at = version[0]
+
+    def get(self, owner: str) -> Array:
+        if self.version[0] != self.at:
+            array = self.array
+            kind = f"torch.{TYPE_NAMES.get(of(array.dtype), 'Tensor')} {list(array.shape)}"
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace "
+                f"operation: [{kind}], which is input or output of {owner}, is at version {self.version[0]}; "
+                f"expected version {self.at} instead. Hint: enable anomaly detection to find the operation "
+                "that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
+            )
+        return self.array
+
+
+class Packed:
+    """What the hooks for saved values made of an array."""
+
+    __slots__ = ("content", "unpack")
+
+    def __init__(self, content: Any, unpack: Callable[[Any], Any]) -> None:
+        self.content = content
+        self.unpack = unpack
+
+    def get(self, owner: str) -> Array:
+        array: Array = self.unpack(self.content)._array
+        return array
+
+
+class Hooks:
+    """The functions to call around one record, in order of registration, by the number of their handle."""
+
+    __slots__ = ("after", "before", "on_output", "retained")
+
+    def __init__(self) -> None:
+        self.before: dict[int, Callable[..., Any]] = {}
+        self.after: dict[int, Callable[..., Any]] = {}
+        self.on_output: dict[int, tuple[int, Callable[..., Any]]] = {}
+        self.retained: dict[int, Any] = {}
+
+
+class Handle:
+    """What a registration returns: `remove()` takes the hook away, as does leaving a `with` block."""
+
+    _numbers = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
+        self.id = next(Handle._numbers)
+        hooks[self.id] = hook
+        self._hooks = hooks
+
+    def remove(self) -> None:
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.remove()
+
+
+class Record:
+    """One operation on the tape, PyTorch's `grad_fn`.
+
+    `edges` has one entry for each operand: the record (and output number) that its gradient goes to, or None.
+    `metas` are the shape and dtype of each output. A record is younger than every record that it points to,
+    so the engine needs no order other than `sequence`.
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "edges", "hooks", "metas", "sequence", "trace", "values")
+
+    edges: tuple[Edge | None, ...]
+    metas: tuple[Meta, ...]
+    values: Any  # what is saved; None once it has been freed
+
+    def __init__(self, edges: tuple[Edge | None, ...], metas: tuple[Meta, ...]) -> None:
+        self.edges = edges
+        self.metas = metas
+        self.values = ()
+        self.hooks: Hooks | None = None
+        self.sequence = next(_count)
+        self.trace: list[str] | None = None
+        if state.anomaly:
+            remember_forward(self)
+
+    def backward(self, grads: list[Array | None]) -> Sequence[Any]:
+        """The gradients of the operands, given those of the outputs, as arrays."""
+        raise NotImplementedError
+
+    def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
+        """The same on tensors, recorded, so that it can be differentiated again."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Free what was saved."""
+        if self.values:
+            self.values = None
+
+    def saved(self) -> Any:
+        if self.values is None:
+            raise RuntimeError(FREED_TWICE)
+        return self.values
+
+    def hooked(self) -> Hooks:
+        if self.hooks is None:
+            self.hooks = Hooks()
+        return self.hooks
+
+    # What users see
+
+    def name(self) -> str:
+        return type(self).__name__
+
+    @property
+    def next_functions(self) -> tuple[tuple[Record | None, int], ...]:
+        return tuple((None, 0) if edge is None else edge for edge in self.edges)
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        return self.__dict__.setdefault("_metadata", {})  # type: ignore[no-any-return]
+
+    def register_hook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(grad_inputs, grad_outputs) after this record's backward; its result replaces grad_inputs."""
+        return Handle(self.hooked().after, hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> Handle:
+        """Call hook(grad_outputs) before this record's backward; its result replaces grad_outputs."""
+        return Handle(self.hooked().before, hook)
+
+    def _register_hook_dict(self, hooks: dict[int, Any]) -> None:
+        self.hooked().after = hooks
+
+    def _sequence_nr(self) -> int:
+        return self.sequence
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} object at {id(self):#x}>"
+
+
+def remember_forward(record: Record) -> None:
+    """Keep where the operation was called, for the report of an anomaly."""
+    record.trace = traceback.format_stack()[:-3]
+
+
+@cache
+def named(kind: type[Record], name: str) -> Any:
+    """The subclass of a kind of record that shows under a name, as in `<AddBackward0>`."""
+    return type(name, (kind,), {"__slots__": (), "__module__": "torch.autograd"})
+
+
+class AccumulateGrad(Record):
+    """Where gradients of a leaf end: they are added to its `.grad`."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Any) -> None:
+        array = variable._array
+        super().__init__((), ((array.shape, array.dtype),))
+        self.variable = variable
+
+    def release(self) -> None:
+        pass
+
+
+def sink(leaf: Any) -> Edge:
+    """The edge to a leaf's AccumulateGrad, which lives as long as records point to it."""
+    record = leaf._sink and leaf._sink()
+    if record is None:
+        record = AccumulateGrad(leaf)
+        record.hooks = leaf._hooks
+        leaf._sink = weakref.ref(record)
+    return record, 0

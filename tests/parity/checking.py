@@ -1,0 +1,329 @@
+"""All samples of one op in all of its forms, in PyTorch and in the library: what agreed and what did not."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from calling import Form, Outcome, called, drawn, forms, suits
+from comparing import Array, Leaf, differences, equal_within, seen
+from libraries import ORACLE, Library, NotOffered
+from op_samples import (
+    DTYPES,
+    OPS,
+    Sample,
+    dtype_name,
+    error_samples,
+    held_samples,
+    mixed_samples,
+    own_samples,
+)
+
+COLUMNS = ("value", "gradient", "method", "operator", "in-place", "errors")
+FEW = 4  # samples for a second name of the same function
+DRAWS = 32
+
+RANDOM = {
+    "bernoulli",
+    "cauchy",
+    "exponential",
+    "geometric",
+    "log_normal",
+    "multinomial",
+    "nn.functional.alpha_dropout",
+    "nn.functional.dropout",
+    "nn.functional.dropout2d",
+    "nn.functional.dropout3d",
+    "nn.functional.feature_alpha_dropout",
+    "nn.functional.fractional_max_pool2d",
+    "nn.functional.fractional_max_pool3d",
+    "nn.functional.multi_head_attention_forward",
+    "nn.functional.rrelu",
+    "nn.functional.scaled_dot_product_attention",
+    "normal",
+    "pca_lowrank",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "svd_lowrank",
+    "uniform",
+}
+UNINITIALISED = {
+    "empty",
+    "empty_like",
+    "empty_permuted",
+    "empty_strided",
+    "new_empty",
+    "new_empty_strided",
+    "resize_",
+    "resize_as_",
+}
+# Vectors with a free sign: compared after op_db's own function that makes a sample's result unique.
+FREE_SIGN = {"linalg.eig", "linalg.eigh", "linalg.svd", "svd"}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One comparison that failed, and where."""
+
+    what: str
+    message: str
+
+
+@dataclass
+class Row:
+    """What was compared for one op, what failed, and why the rest was left out."""
+
+    name: str
+    passed: Counter[str] = field(default_factory=Counter)
+    failures: list[Failure] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    missing: list[str] = field(default_factory=list)
+    taken: int = 0
+    held: int = 0
+    same_text: int = 0
+
+    def enter(self, what: str, where: str, problem: str | None) -> None:
+        if problem is None:
+            self.passed[what] += 1
+        else:
+            self.failures.append(Failure(what, f"{where}: {problem}"))
+
+    def failed(self, what: str) -> int:
+        return sum(failure.what == what for failure in self.failures)
+
+
+def offered_forms(name: str, library: Library) -> list[Form]:
+    return [form for form in forms(OPS[name]) if form.offered(library)]
+
+
+def is_offered(name: str, library: Library) -> bool:
+    """Whether the library has the op as a function or a method, in place or not; operators are no names."""
+    return any(not (form.plain or form.few) for form in offered_forms(name, library))
+
+
+def expected_class(error: Exception) -> type[BaseException]:
+    """The class that a library must raise where PyTorch raises this: its own classes count as their bases."""
+    return next(c for c in type(error).__mro__ if c.__module__ == "builtins")
+
+
+def wrong_error(expected: Exception, got: Outcome) -> str | None:
+    """Why the library's error is not the one of PyTorch, if it is not."""
+    wanted = expected_class(expected)
+    if got.error is None:
+        return f"no error, expected {wanted.__name__}: {_first_line(expected)}"
+    unfinished = isinstance(got.error, NotImplementedError) and wanted is not NotImplementedError
+    if unfinished or not isinstance(got.error, wanted):
+        return f"{_named(got.error)}, expected {_named(expected)}"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0][:160]
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _leaves(value: Any) -> Iterator[Leaf]:
+    if isinstance(value, Leaf):
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _leaves(item)
+
+
+def outside_support(draws: Iterable[Any], got: Any) -> str | None:
+    """Whether a random result could not have come from where PyTorch's draws come from."""
+    drawn_leaves = zip(*(_leaves(result) for result in draws), strict=True)
+    for leaf, found in zip(_leaves(got), drawn_leaves, strict=True):
+        many = np.stack([f.array for f in found])
+        if many.size and not _in_support(many, leaf.array):
+            return f"{leaf.array.ravel()[:4]} is not like {many[0].ravel()[:4]}"
+    return None
+
+
+def _in_support(many: Array, one: Array) -> bool:
+    few = np.unique(many)
+    if len(few) <= 3:
+        return bool(np.isin(one, few).all())
+    if all(len(np.unique(column)) <= 2 for column in many.reshape(len(many), -1).T):
+        with np.errstate(invalid="ignore"):
+            return bool(np.isclose(many, one, 1e-5, 1e-5, equal_nan=True).any(0).all())
+    span = many.max() - many.min() if many.dtype.kind == "f" else 0
+    low = max(many.min() - span, 0) if many.min() >= 0 else many.min() - span
+    return bool(((one >= low) & (one <= many.max() + span)).all())
+
+
+class Check:
+    """The comparisons of one op, entered into a row."""
+
+    def __init__(self, name: str, library: Library) -> None:
+        self.name, self.library, self.op = name, library, OPS[name]
+        self.row = Row(name)
+
+    def sample(self, form: Form, sample: Sample, place: int) -> None:
+        if not suits(form, sample):
+            return
+        if form.few and place >= FEW:
+            self.row.left_out[f"further samples of second names (the first {FEW} are compared)"] += 1
+            return
+        try:
+            self._sample(form, sample)
+        except NotOffered as reason:
+            self.row.left_out[f"the arguments need what is not offered: {reason}"] += 1
+
+    def _sample(self, form: Form, sample: Sample) -> None:
+        plain = _detached(sample)
+        differentiable = plain is not sample
+        if self.op.name in RANDOM and self._random(form, plain):
+            return
+        if form.in_place or not differentiable or form.what != "value":
+            self._compare(form, plain, False)
+        if differentiable and (form.what == "value" or form.in_place or not self._is_function()):
+            self._compare(form, sample, True)
+
+    def _is_function(self) -> bool:
+        return callable(ORACLE.find(self.op.name))
+
+    def _compare(self, form: Form, sample: Sample, gradient: bool) -> None:
+        expected = called(ORACLE, form, sample, gradient)
+        where = f"{form.name} {sample.label}"
+        if expected.error is not None and not (sample.own or form.in_place):
+            self.row.left_out["PyTorch itself rejects the sample in this form"] += 1
+            return
+        got = called(self.library, form, sample, gradient)
+        if expected.error is not None:
+            self._errors("in-place" if form.in_place else "errors", where, expected.error, got)
+        elif got.error is not None:
+            self.row.enter(form.what, where, f"raised {_named(got.error)}")
+        else:
+            if not (form.in_place and gradient):
+                self.row.enter(form.what, where, self._problem(form, sample, expected, got))
+            if gradient:
+                self._gradients(where, expected.gradient, got.gradient)
+
+    def _errors(self, what: str, where: str, expected: Exception, got: Outcome) -> None:
+        self.row.enter(what, where, wrong_error(expected, got))
+        self.row.same_text += got.error is not None and _first_line(got.error) == _first_line(expected)
+
+    def _problem(self, form: Form, sample: Sample, expected: Outcome, got: Outcome) -> str | None:
+        if extra := set(got.warned) - set(expected.warned):
+            return f"warned {extra}"
+        if expected.same_object != got.same_object:
+            return f"returned the same object: {got.same_object}, expected {expected.same_object}"
+        if self.op.name in UNINITIALISED:
+            return differences(expected.result, got.result, lambda x, y: True)
+        if self.op.name in FREE_SIGN:
+            return differences(expected.result, got.result, lambda x, y: True) or differences(
+                seen(ORACLE, sample.process(expected.raw)), seen(self.library, sample.process(got.raw))
+            )
+        if problem := differences(expected.result, got.result):
+            return problem
+        problem = differences(expected.inputs, got.inputs)
+        return problem and f"the arguments after the call: {problem}"
+
+    def _gradients(self, where: str, expected: Any, got: Any) -> None:
+        if isinstance(expected, Exception):
+            self.row.left_out["PyTorch has no gradient for the sample"] += 1
+        elif self.op.name in UNINITIALISED:
+            self.row.left_out["gradients of uninitialised results"] += 1
+        elif isinstance(got, Exception):
+            self.row.enter("gradient", where, f"raised {_named(got)}")
+        elif expected is not None or got is not None:
+            self.row.enter("gradient", where, differences(expected, got))
+
+    def _random(self, form: Form, sample: Sample) -> bool:
+        """Compare a random result's structure and support; False where the call draws nothing."""
+        draws = drawn(form, sample, DRAWS)
+        if draws[0].error is not None:
+            return False
+        results = [d.result for d in draws]
+        if all(differences(results[0], other, np.array_equal) is None for other in results):
+            return False
+        got = called(self.library, form, sample, False)
+        problem = f"raised {_named(got.error)}" if got.error else None
+        problem = problem or differences(results[0], got.result, lambda x, y: True)
+        self.row.enter(
+            form.what, f"{form.name} {sample.label}", problem or outside_support(results, got.result)
+        )
+        self.row.left_out[
+            "values and gradients of random results (shape, dtype and support are compared)"
+        ] += 1
+        return True
+
+    def error(self, form: Form, sample: Sample) -> None:
+        """Compare the error that a call must raise."""
+        if form.few or form.what not in ("value", "method") or not suits(form, sample):
+            return
+        try:
+            expected = called(ORACLE, form, sample, False)
+            got = called(self.library, form, sample, False)
+        except NotOffered as reason:
+            self.row.left_out[f"the arguments need what is not offered: {reason}"] += 1
+            return
+        if expected.error is None:
+            self.row.left_out["op_db expects an error that PyTorch does not raise in this form"] += 1
+        else:
+            self._errors("errors", f"{form.name} {sample.label}", expected.error, got)
+
+
+def _stripped(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.detach() if value.requires_grad else value
+    if isinstance(value, tuple | list) and type(value) in (tuple, list):
+        return type(value)(map(_stripped, value))
+    return {k: _stripped(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+
+def _requires_grad(value: Any) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.requires_grad
+    if isinstance(value, tuple | list):
+        return any(map(_requires_grad, value))
+    return isinstance(value, dict) and any(map(_requires_grad, value.values()))
+
+
+def _detached(sample: Sample) -> Sample:
+    """The sample with no tensor that requires grad; itself when there is none."""
+    if not _requires_grad((sample.args, sample.kwargs)):
+        return sample
+    return replace(sample, args=_stripped(sample.args), kwargs=_stripped(sample.kwargs))
+
+
+def check(name: str, library: Library) -> Row:
+    """Compare one op of op_db in every form that the library offers."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # those of the calls themselves are compared
+        return _checked(name, library)
+
+
+def _checked(name: str, library: Library) -> Row:
+    one = Check(name, library)
+    found = offered_forms(name, library)
+    one.row.missing = [form.name for form in forms(OPS[name]) if not form.offered(library)]
+    for dtype in DTYPES:
+        held = held_samples(name, dtype)
+        one.row.taken += len(held.taken)
+        one.row.held += held.held
+        if not held.held:
+            one.row.left_out[f"op_db has no samples in {dtype_name(dtype)}"] += 1
+        for form in found:
+            for place, sample in enumerate((*held.taken, *own_samples(name, dtype))):
+                one.sample(form, sample, place)
+    for form in found:
+        for place, sample in enumerate(mixed_samples(name)):
+            one.sample(form, sample, place)
+        for sample in error_samples(name):
+            one.error(form, sample)
+    if not_taken := one.row.held - one.row.taken:
+        one.row.left_out["samples of op_db beyond the limit for each dtype"] += not_taken
+    return one.row

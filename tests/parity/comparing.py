@@ -1,0 +1,118 @@
+"""Results of two libraries compared: structure, dtype, shape, requires_grad, values within a tolerance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from libraries import Library
+
+Array = np.ndarray[Any, Any]
+
+# (relative, absolute), by the dtype of the result; what is not floating must be equal.
+TOLERANCE = {
+    "float16": (2e-3, 1e-4),
+    "float32": (2e-5, 2e-5),
+    "float64": (1e-8, 1e-10),
+    "complex64": (2e-5, 2e-5),
+    "complex128": (1e-8, 1e-10),
+}
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A tensor of either library."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    requires_grad: bool
+    array: Array
+
+
+@dataclass(frozen=True)
+class Fields:
+    """A named tuple of either library."""
+
+    names: tuple[str, ...]
+    items: tuple[Any, ...]
+
+
+def as_array(tensor: Any) -> Array:
+    if isinstance(tensor, torch.Tensor):
+        tensor = tensor.resolve_conj().resolve_neg()
+        tensor = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+    return np.array(tensor.detach().numpy())
+
+
+def _field_names(value: tuple[Any, ...]) -> tuple[str, ...]:
+    return tuple(getattr(type(value), "_fields", None) or getattr(type(value), "__match_args__", ()))
+
+
+def seen(library: Library, value: Any) -> Any:
+    """A result with its tensors, sizes and dtypes in a form that does not depend on the library."""
+    if isinstance(value, library.module.Tensor):
+        dtype = str(value.dtype).removeprefix("torch.")
+        return Leaf(dtype, tuple(value.shape), bool(value.requires_grad), as_array(value))
+    if isinstance(value, tuple) and (names := _field_names(value)):
+        return Fields(names, tuple(seen(library, item) for item in value))
+    if isinstance(value, tuple | list):
+        inside = [seen(library, item) for item in value]
+        return inside if isinstance(value, list) else tuple(inside)
+    if type(value) is library.module.dtype:
+        return f"dtype {str(value).removeprefix('torch.')}"
+    return value
+
+
+def _differing_leaf(expected: Leaf, got: Leaf, agree: Callable[[Array, Array], bool]) -> str | None:
+    if got.shape != expected.shape:
+        return f"shape {got.shape}, expected {expected.shape}"
+    if got.dtype != expected.dtype:
+        return f"dtype {got.dtype}, expected {expected.dtype}"
+    if got.requires_grad != expected.requires_grad:
+        return f"requires_grad {got.requires_grad}, expected {expected.requires_grad}"
+    if not agree(expected.array, got.array):
+        return f"values {_short(got.array)}, expected {_short(expected.array)}"
+    return None
+
+
+def _short(array: Array) -> str:
+    with np.printoptions(threshold=8, edgeitems=3, precision=8):
+        return " ".join(str(array).split())[:120]
+
+
+def equal_within(expected: Array, got: Array) -> bool:
+    """Whether values agree within the tolerance of their dtype; every NaN equals every other."""
+    if expected.dtype.kind not in "fc":
+        return np.array_equal(expected, got)
+    rtol, atol = TOLERANCE[str(expected.dtype)]
+    with np.errstate(all="ignore"):
+        return np.allclose(got, expected, rtol, atol, equal_nan=True)
+
+
+def differences(expected: Any, got: Any, agree: Callable[[Array, Array], bool] = equal_within) -> str | None:
+    """How a result differs from what is expected, in words; None when it does not."""
+    if isinstance(expected, Leaf) and isinstance(got, Leaf):
+        return _differing_leaf(expected, got, agree)
+    if type(expected) is not type(got):
+        return f"a {type(got).__name__}, expected a {type(expected).__name__}"
+    if isinstance(expected, Fields):
+        if expected.names != got.names:
+            return f"fields {got.names}, expected {expected.names}"
+        return differences(expected.items, got.items, agree)
+    if isinstance(expected, tuple | list):
+        return _differing_items(expected, got, agree)
+    if isinstance(expected, float | complex):
+        return differences(*(Leaf("", (), False, np.asarray(x)) for x in (expected, got)), agree)
+    return None if expected == got else f"{got!r}, expected {expected!r}"
+
+
+def _differing_items(expected: Any, got: Any, agree: Callable[[Array, Array], bool]) -> str | None:
+    if len(expected) != len(got):
+        return f"{len(got)} results, expected {len(expected)}"
+    for i, (x, y) in enumerate(zip(expected, got, strict=True)):
+        if problem := differences(x, y, agree):
+            return f"[{i}]: {problem}"
+    return None

@@ -1,0 +1,160 @@
+"""Compare every op of PyTorch's op_db with jitgrad and print a row for each: `python tests/parity/report.py`."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import importlib
+import multiprocessing
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import tensor_names
+from checking import COLUMNS, Row, check, is_offered
+from known import KNOWN
+from libraries import Library, subject
+from op_samples import LIMIT, OPS
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+HEADINGS = ("op", *COLUMNS, "same text", "samples", "left out")
+
+
+def library_of(module: str) -> Library:
+    return subject(importlib.import_module(module))
+
+
+def _row(module: str, name: str) -> Row:
+    return check(name, library_of(module))
+
+
+def compared(module: str, names: list[str], processes: int) -> list[Row]:
+    """The rows of these ops, in the order of their names."""
+    rows: dict[str, Row] = {}
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(processes, mp_context=context) as pool,
+        Progress(console=Console(stderr=True)) as progress,
+    ):
+        task = progress.add_task("ops", total=len(names))
+        waiting = {pool.submit(_row, module, name): name for name in names}
+        for done in as_completed(waiting):
+            rows[waiting[done]] = done.result()
+            progress.advance(task)
+    return [rows[name] for name in sorted(rows)]
+
+
+def cells(row: Row) -> list[str]:
+    """The row as text: passed / failed for each column."""
+    counts = (
+        f"{row.passed[what]} / {row.failed(what)}" if row.passed[what] or row.failed(what) else ""
+        for what in COLUMNS
+    )
+    return [row.name, *counts, str(row.same_text), f"{row.taken} of {row.held}", str(row.left_out.total())]
+
+
+def total(rows: list[Row]) -> Row:
+    """All rows in one."""
+    found = Row("total")
+    for row in rows:
+        found.passed += row.passed
+        found.failures += row.failures
+        found.left_out += row.left_out
+        found.taken += row.taken
+        found.held += row.held
+        found.same_text += row.same_text
+    return found
+
+
+def notes(rows: list[Row], library: Library, names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """What stands below the table: headings with their lines."""
+    whole = total(rows)
+    checks = whole.passed.total() + len(whole.failures)
+    agreeing = sum(not row.failures for row in rows)
+    yield (
+        "Totals",
+        [
+            f"{len(rows)} of {len(names)} ops of op_db offered, {agreeing} of them with no failure",
+            f"{checks} comparisons, {whole.passed.total()} passed, {len(whole.failures)} failed",
+            f"{whole.taken} of {whole.held} samples of op_db taken: evenly spread, {LIMIT} at most for "
+            "each op and dtype",
+        ],
+    )
+    yield "Not compared", [f"{n}: {reason}" for reason, n in whole.left_out.most_common()]
+    yield "Known differences", [f"{op}, {what}: {reason}" for (op, what), reason in KNOWN.items()]
+    yield (
+        "Forms of offered ops that are missing",
+        [f"{r.name}: {', '.join(r.missing)}" for r in rows if r.missing],
+    )
+    absent = [name for name in names if not is_offered(name, library)]
+    yield f"PyTorch ops (op_db names) not offered ({len(absent)})", [", ".join(absent)]
+    for group, members in tensor_names.GROUPS.items():
+        here, lacking = tensor_names.offered(library, members), tensor_names.not_offered(library, members)
+        title = f"{group.capitalize()} of torch.Tensor: {len(here)} of {len(members)} offered; not offered"
+        yield title, [", ".join(lacking)]
+
+
+def failure_lines(rows: list[Row], most: int) -> list[str]:
+    """The failures of each op, at most so many in each column."""
+    lines: list[str] = []
+    for row in rows:
+        seen: Counter[str] = Counter()
+        for failure in row.failures:
+            seen[failure.what] += 1
+            if seen[failure.what] <= most:
+                lines.append(f"{row.name} [{failure.what}] {failure.message}")
+        lines += [f"{row.name} [{what}] ... {n - most} more" for what, n in seen.items() if n > most]
+    return lines
+
+
+def print_rich(rows: list[Row], sections: list[tuple[str, list[str]]]) -> None:
+    console = Console()
+    table = Table(*HEADINGS, title="passed / failed")
+    for row in rows:
+        table.add_row(*cells(row), style="red" if row.failures else None)
+    table.add_section()
+    table.add_row(*cells(total(rows)))
+    console.print(table)
+    for title, lines in sections:
+        console.print(f"\n[bold]{title}[/bold]")
+        for line in lines:
+            console.print(line, markup=False, highlight=False)
+
+
+def markdown(rows: list[Row], sections: list[tuple[str, list[str]]]) -> str:
+    """The report as a Markdown page."""
+    lines = ["# Parity with PyTorch", "", "Passed / failed comparisons.", ""]
+    lines += [f"| {' | '.join(HEADINGS)} |", f"|{' --- |' * len(HEADINGS)}"]
+    lines += [f"| {' | '.join(cells(row))} |" for row in (*rows, total(rows))]
+    for title, inside in sections:
+        lines += ["", f"## {title}", "", *(f"- {line}" for line in inside)]
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the comparison that the command line asks for; 1 when an unknown difference was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--library", default="jitgrad", help="the module to compare with torch")
+    parser.add_argument("--ops", default="*", help="only ops whose name matches this pattern")
+    parser.add_argument("--markdown", type=Path, help="write the report to this file")
+    parser.add_argument("--failures", type=int, default=3, help="failures shown for each op and column")
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args(arguments)
+    library = library_of(options.library)
+    names = sorted(fnmatch.filter(OPS, options.ops))
+    rows = compared(options.library, [n for n in names if is_offered(n, library)], options.processes)
+    sections = [*notes(rows, library, names), ("Failures", failure_lines(rows, options.failures))]
+    if options.markdown:
+        options.markdown.write_text(markdown(rows, sections) + "\n")
+    else:
+        print_rich(rows, sections)
+    return int(any((row.name, failure.what) not in KNOWN for row in rows for failure in row.failures))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
