@@ -37,6 +37,7 @@ from jitgrad.eager.modes import is_inference_mode_enabled as is_inference_mode_e
 from jitgrad.eager.modes import no_grad as no_grad
 from jitgrad.eager.modes import set_grad_enabled as set_grad_enabled
 from jitgrad.eager.printing import set_printoptions as set_printoptions
+from jitgrad.eager.reduction import *
 from jitgrad.eager.shape import *
 from jitgrad.eager.size import Size as Size
 from jitgrad.eager.tensor import Tensor as Tensor

@@ -10,7 +10,7 @@ import numpy as np
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
 from jitgrad.eager.plan import LARGE, Mask, Plan, plan, reads
-from jitgrad.eager.tape import Edge, Meta, Packed, Record, Saved, named, sink
+from jitgrad.eager.tape import Edge, Meta, Packed, Record, named, sink, unpacked
 from jitgrad.eager.tensor import Tensor, version_of, wrap
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.table import times
@@ -57,15 +57,17 @@ def saved(array: Any, source: Any) -> Any:
     """What the tape keeps of an array that belongs to a tensor, or to none."""
     if state.saved_hooks:
         return _packed(array)
-    if source.__class__ is Tensor or isinstance(source, Tensor):
-        if source._inference:
-            raise RuntimeError(
-                "Inference tensors cannot be saved for backward. To work around you can make a clone to get "
-                "a normal tensor and use it in autograd."
-            )
-        if source._array is array:
-            return Saved(array, version_of(source))
-    return array
+    if not isinstance(source, Tensor) or source._array is not array:
+        return array
+    if source._inference:
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. To work around you can make a clone to get a "
+            "normal tensor and use it in autograd."
+        )
+    version = source._version_box
+    if version is None:
+        version = source._version_box = [0]
+    return array, version, version[0]
 
 
 def _packed(array: Any) -> Packed:
@@ -78,10 +80,6 @@ def _packed(array: Any) -> Packed:
         state.saved_hooks, state.grad = hooks, before
 
 
-def unpacked(entry: Any, owner: str) -> Any:
-    return entry.get(owner) if isinstance(entry, (Saved, Packed)) else entry
-
-
 # Ops ------------------------------------------------------------------------------------------------------
 
 
@@ -92,15 +90,12 @@ class OpRecord(Record):
     there is what is known of them.
     """
 
-    __slots__ = ("op", "params")
-
     op: Op
     params: Params
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
-        name = self.name()
-        *args, out = [unpacked(v, name) for v in self.saved()]
-        return state.compute(_cotangents, self.op, self.params, self.edges, grads[0], out, args)  # type: ignore[no-any-return]
+        *args, out = [v if v is None else unpacked(v, self.name()) for v in self.saved()]
+        return state.compute(_cotangents, self.op, self.params, self.edges, grads[0], out, args)
 
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
         needed = tuple(edge is not None for edge in self.edges)
@@ -110,8 +105,8 @@ class OpRecord(Record):
 
     def _aval(self, i: int) -> Aval:
         value, edge = self.values[i], self.edges[i]
-        if isinstance(value, Saved):
-            return Aval(value.array.shape, value.array.dtype)
+        if value.__class__ is tuple:
+            return Aval(value[0].shape, value[0].dtype)
         if value is not None and not isinstance(value, Packed):
             return value if isinstance(value, Aval) else aval_of(value)
         shape, dtype = self.metas[0]
@@ -150,31 +145,40 @@ def record_op(
 ) -> None:
     """Put an op on the tape that has been computed."""
     needed = tuple([edge is not None for edge in edges])
-    read = reads(op, params, lambda: [aval_of(a) for a in arrays], needed)
-    if op.partials is None and len(arrays) > 1 and read != _reads_at_most(op, params, arrays):
-        # the rule as it stands would read what is not saved: trace it without the unneeded cotangents
+    kept = _KEPT.get((op, needed))
+    if kept is None:
+        kept = _KEPT[op, needed] = _to_keep(op, params, arrays, needed)
+    reads_arguments, reads_result, directly = kept
+    if not directly:
         record_plan(plan_of(op, params, arrays), operands, arrays, name, (out,), edges)
         return
     array = out._array
-    record: Record = named(OpRecord, name)(edges, ((array.shape, array.dtype),))
+    record = named(OpRecord, name)(edges, ((array.shape, array.dtype),))
+    record.op = op
+    record.params = params
     out._edge = (record, 0)
-    record.op = op  # type: ignore[attr-defined]
-    record.params = params  # type: ignore[attr-defined]
+    known = op.kind != "map"
     values = [
-        saved(a, x) if wanted else unread(op, a) for a, x, wanted in zip(arrays, operands, read, strict=False)
+        saved(a, x) if wanted else aval_of(a) if known else None
+        for a, x, wanted in zip(arrays, operands, reads_arguments, strict=True)
     ]
-    values.append(saved(array, out) if read[-1] else unread(op, array))
+    values.append(saved(array, out) if reads_result else aval_of(array) if known else None)
     record.values = values
 
 
-def _reads_at_most(op: Op, params: Params, arrays: list[Any]) -> Mask:
+_KEPT: dict[tuple[Op, Mask], tuple[Mask, bool, bool]] = {}
+
+
+def _to_keep(op: Op, params: Params, arrays: list[Any], needed: Mask) -> tuple[Mask, bool, bool]:
+    """Which arguments to save, whether to save the result, and whether the op's rule can run as it is.
+
+    It cannot where it would also compute cotangents that are not needed from values that are not saved.
+    """
+    avals = [aval_of(a) for a in arrays]
+    *arguments, result = reads(op, params, avals, needed)
     every = tuple([isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in arrays])
-    return reads(op, params, lambda: [aval_of(a) for a in arrays], every)
-
-
-def unread(op: Op, array: Any) -> Any:
-    """What a rule may know of a value that it does not read."""
-    return None if op.kind == "map" else aval_of(array)
+    directly = op.partials is not None or reads(op, params, avals, every) == (*arguments, result)
+    return tuple(arguments), result, directly
 
 
 # Functions of ops -----------------------------------------------------------------------------------------
@@ -185,8 +189,6 @@ class PlanRecord(Record):
 
     `values` are the inputs and outputs that the adjoint reads.
     """
-
-    __slots__ = ("needed", "plan")
 
     plan: Plan
     needed: Mask

@@ -32,14 +32,61 @@ class Backward:
         self.pending: dict[Record, list[Any]] = {}
         self.queue: list[tuple[int, Record]] = []
         self.wanted: dict[Edge, Any] = {}
-        self.useful: set[Record] | None = None
+        self.useful: set[Record] = set()
 
-    def add(self, edge: Edge, g: Any) -> None:
+    def run(self) -> None:
+        before, state.grad = state.grad, self.recorded
+        pending, queue = self.pending, self.queue
+        try:
+            while queue:
+                record = heapq.heappop(queue)[1]
+                grads = pending.pop(record)
+                if record.hooks is not None:
+                    self._before(record, grads)
+                if self.wanted:
+                    self._collect(record, grads)
+                    if record not in self.useful:
+                        continue
+                if record.__class__ is AccumulateGrad:
+                    accumulate(record.variable, grads, self.recorded)
+                    continue
+                self._send(record.edges, self._results(record, grads))
+        finally:
+            state.grad = before
+
+    def _results(self, record: Record, grads: list[Any]) -> Sequence[Any]:
+        if self.recorded:
+            results = record.backward_recorded(grads)
+        elif record.trace is None:
+            results = record.backward(grads)
+        else:
+            results = _watched(record, grads)
+        if record.hooks is not None and record.hooks.after:
+            results = self._after(record, results, grads)
+        if not self.retain and record.values:
+            record.values = None
+        return results
+
+    def _send(self, edges: Sequence[Edge | None], results: Sequence[Any]) -> None:
+        """Add a record's results to what its operands' gradients are so far."""
+        recorded = self.recorded
+        for edge, g in zip(edges, results, strict=True):
+            if edge is None or g is None:
+                continue
+            record, number = edge
+            if self.wanted and record not in self.useful and edge not in self.wanted:
+                continue
+            meta = record.metas[number]
+            array = g._array if recorded else g
+            if array.shape != meta[0] or array.dtype is not meta[1]:
+                g = fitted_tensor(g, meta) if recorded else state.compute(fitted, g, meta)
+            self.add(record, number, g)
+
+    def add(self, record: Record, number: int, g: Any) -> None:
         """Add a contribution to the gradient of one output of a record."""
-        record, number = edge
         grads = self.pending.get(record)
         if grads is None:
-            self.pending[record] = grads = [None] * len(record.metas)
+            grads = self.pending[record] = [None] * len(record.metas)
             heapq.heappush(self.queue, (-record.sequence, record))
         before = grads[number]
         if before is None:
@@ -47,62 +94,10 @@ class Backward:
         else:
             grads[number] = before + g if self.recorded else state.compute(np.add, before, g)
 
-    def run(self) -> None:
-        before, state.grad = state.grad, self.recorded
-        try:
-            while self.queue:
-                record = heapq.heappop(self.queue)[1]
-                self._visit(record, self.pending.pop(record))
-        finally:
-            state.grad = before
-
-    def _visit(self, record: Record, grads: list[Any]) -> None:
-        if record.hooks is not None:
-            self._before(record, grads)
-        if self.wanted:
-            for number, g in enumerate(grads):
-                if (record, number) in self.wanted:
-                    self.wanted[record, number] = g
-        if self.useful is not None and record not in self.useful:
-            return
-        if isinstance(record, AccumulateGrad):
-            accumulate(record.variable, grads, self.recorded)
-            return
-        results = record.backward_recorded(grads) if self.recorded else self._computed(record, grads)
-        if record.hooks is not None and record.hooks.after:
-            results = self._after(record, results, grads)
-        if not self.retain:
-            record.release()
-        self._send(record, results)
-
-    def _computed(self, record: Record, grads: list[Any]) -> Sequence[Any]:
-        if record.trace is None:
-            return record.backward(grads)
-        try:
-            results = record.backward(grads)
-        except Exception:
-            _report(record)
-            raise
-        if state.check_nan:
-            for i, g in enumerate(results):
-                if g is not None and record.edges[i] is not None and np.isnan(g).any():
-                    _report(record)
-                    raise RuntimeError(f"Function '{record.name()}' returned nan values in its {i}th output.")
-        return results
-
-    def _send(self, record: Record, results: Sequence[Any]) -> None:
-        useful = self.useful
-        for edge, g in zip(record.edges, results, strict=True):
-            if edge is None or g is None:
-                continue
-            target = edge[0]
-            if useful is not None and target not in useful and edge not in self.wanted:
-                continue
-            meta = target.metas[edge[1]]
-            array = g._array if self.recorded else g
-            if array.shape != meta[0] or array.dtype != meta[1]:
-                g = fitted_tensor(g, meta) if self.recorded else state.compute(fitted, g, meta)
-            self.add(edge, g)
+    def _collect(self, record: Record, grads: list[Any]) -> None:
+        for number, g in enumerate(grads):
+            if (record, number) in self.wanted:
+                self.wanted[record, number] = g
 
     # Hooks see tensors
 
@@ -152,6 +147,21 @@ class Backward:
                 f"hook has changed the size of value: expected {list(before.shape)}, got {list(g.shape)}"
             )
         grads[number] = g if self.recorded else g._array
+
+
+def _watched(record: Record, grads: list[Any]) -> Sequence[Any]:
+    """A record's results in anomaly mode: an error or a NaN is reported with the line that made the record."""
+    try:
+        results = record.backward(grads)
+    except Exception:
+        _report(record)
+        raise
+    if state.check_nan:
+        for i, g in enumerate(results):
+            if g is not None and record.edges[i] is not None and np.isnan(g).any():
+                _report(record)
+                raise RuntimeError(f"Function '{record.name()}' returned nan values in its {i}th output.")
+    return results
 
 
 def _report(record: Record) -> None:
@@ -262,7 +272,7 @@ def _start(run: Backward, outputs: Sequence[Tensor], grads: Sequence[Tensor | No
         edge = gradient_edge(out)
         if edge is None:
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
-        run.add(edge, _seed(i, out, given, run.recorded))
+        run.add(*edge, _seed(i, out, given, run.recorded))
         roots.append(edge[0])
     return roots
 

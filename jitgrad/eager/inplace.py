@@ -11,7 +11,7 @@ from jitgrad.eager import dtypes
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
-from jitgrad.eager.tape import Edge, Record, Saved
+from jitgrad.eager.tape import Edge, Record
 from jitgrad.eager.tensor import Tensor, version_of
 from jitgrad.eager.views import Steps, read, read_blank
 from jitgrad.ir import Node
@@ -102,15 +102,13 @@ def _adopt(edge: Edge, t: Tensor, result: Array) -> None:
         record.metas = tuple(metas)
     if record.values:
         record.values = [
-            Saved(t._array, version_of(t)) if isinstance(v, Saved) and v.array is result else v
+            (t._array, version_of(t), t._version) if v.__class__ is tuple and v[0] is result else v
             for v in record.values
         ]
 
 
 class CopySlices(Record):
     """The base of a view that has been written to: its gradient, without and with that of the view."""
-
-    __slots__ = ("steps",)
 
     steps: Steps
 

@@ -159,17 +159,10 @@ def plan(function: Callable[..., Any], params: Hashable, avals: tuple[Aval, ...]
     return Plan(trace(function, avals, dict(params)))  # type: ignore[call-overload]
 
 
-_READS: dict[tuple[Any, Mask], tuple[int, ...]] = {}
-
-
-def reads(op: Any, params: dict[str, Any], avals: Callable[[], Sequence[Aval]], needed: Mask) -> Mask:
+def reads(op: Any, params: dict[str, Any], avals: Sequence[Aval], needed: Mask) -> Mask:
     """Which of an op's arguments and (last) its result its derivative rule reads.
 
-    The rules of the op table read the same values whatever the shapes, so an op is looked at once.
+    The rules of the op table read the same values whatever the shapes.
     """
-    key = (op, needed)
-    found = _READS.get(key)
-    if found is None:
-        graph = trace(op, avals(), params)
-        found = _READS[key] = Adjoint(graph, needed).reads
+    found = Adjoint(trace(op, avals, params), needed).reads
     return tuple(i in found for i in range(len(needed) + 1))

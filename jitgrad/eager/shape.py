@@ -541,7 +541,7 @@ def _matrix(name: str, x: Tensor) -> None:
 
 
 def _reversed(x: Tensor) -> Tensor:
-    return _permuted(x, tuple(reversed(range(x.ndim))), "TBackward0" if x.ndim <= 2 else "PermuteBackward0")
+    return _permuted(x, tuple(reversed(range(x.ndim))), "PermuteBackward0")
 
 
 def _transposed_matrix(name: str) -> property:

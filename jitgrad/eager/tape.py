@@ -28,27 +28,21 @@ FREED_TWICE = (
 _count = itertools.count()
 
 
-class Saved:
-    """An array that a derivative rule will read, with the version at which it was saved."""
+Saved = tuple[Array, Version, int]  # an array, the version of its memory, and which one was saved
 
-    __slots__ = ("array", "at", "version")
 
-    def __init__(self, array: Array, version: Version) -> None:
-        self.array = array
-        self.version = version
-        self.at = version[0]
-
-    def get(self, owner: str) -> Array:
-        if self.version[0] != self.at:
-            array = self.array
-            kind = f"torch.{TYPE_NAMES.get(of(array.dtype), 'Tensor')} {list(array.shape)}"
-            raise RuntimeError(
-                "one of the variables needed for gradient computation has been modified by an inplace "
-                f"operation: [{kind}], which is input or output of {owner}, is at version {self.version[0]}; "
-                f"expected version {self.at} instead. Hint: enable anomaly detection to find the operation "
-                "that failed to compute its gradient, with torch.autograd.set_detect_anomaly(True)."
-            )
-        return self.array
+def intact(entry: Saved, owner: str) -> Array:
+    """The saved array; RuntimeError if it has been written to since."""
+    array, version, at = entry
+    if version[0] != at:
+        kind = f"torch.{TYPE_NAMES.get(of(array.dtype), 'Tensor')} {list(array.shape)}"
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{kind}], which is an operand or result of {owner}, is at version {version[0]}; expected version "
+            f"{at} instead. Hint: enable anomaly detection to find the operation that failed to compute its "
+            "gradient, with torch.autograd.set_detect_anomaly(True)."
+        )
+    return array
 
 
 class Packed:
@@ -60,9 +54,16 @@ class Packed:
         self.content = content
         self.unpack = unpack
 
-    def get(self, owner: str) -> Array:
+    def get(self) -> Array:
         array: Array = self.unpack(self.content)._array
         return array
+
+
+def unpacked(entry: Any, owner: str) -> Any:
+    """What the tape kept of a value: the array itself where it was saved with its version or by hooks."""
+    if entry.__class__ is tuple:
+        return intact(entry, owner)
+    return entry.get() if entry.__class__ is Packed else entry
 
 
 class Hooks:
@@ -105,19 +106,16 @@ class Record:
     so the engine needs no order other than `sequence`.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "edges", "hooks", "metas", "sequence", "trace", "values")
-
     edges: tuple[Edge | None, ...]
     metas: tuple[Meta, ...]
-    values: Any  # what is saved; None once it has been freed
+    values: Any = ()  # what is saved; None once it has been freed
+    hooks: Hooks | None = None
+    trace: list[str] | None = None
 
     def __init__(self, edges: tuple[Edge | None, ...], metas: tuple[Meta, ...]) -> None:
         self.edges = edges
         self.metas = metas
-        self.values = ()
-        self.hooks: Hooks | None = None
         self.sequence = next(_count)
-        self.trace: list[str] | None = None
         if state.anomaly:
             remember_forward(self)
 
@@ -183,18 +181,19 @@ def remember_forward(record: Record) -> None:
 @cache
 def named(kind: type[Record], name: str) -> Any:
     """The subclass of a kind of record that shows under a name, as in `<AddBackward0>`."""
-    return type(name, (kind,), {"__slots__": (), "__module__": "torch.autograd"})
+    return type(name, (kind,), {"__module__": "torch.autograd"})
 
 
 class AccumulateGrad(Record):
     """Where gradients of a leaf end: they are added to its `.grad`."""
 
-    __slots__ = ("variable",)
-
     def __init__(self, variable: Any) -> None:
         array = variable._array
         super().__init__((), ((array.shape, array.dtype),))
         self.variable = variable
+
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
 
     def release(self) -> None:
         pass

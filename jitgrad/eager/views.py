@@ -96,8 +96,6 @@ class Way:
 class ViewRecord(Record):
     """A view on the tape."""
 
-    __slots__ = ("base_shape", "way")
-
     base_shape: Shape
     way: Way
 

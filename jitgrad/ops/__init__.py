@@ -5,8 +5,10 @@ from jitgrad.ops import algebra as algebra
 from jitgrad.ops import arrange as arrange
 from jitgrad.ops import creation as creation
 from jitgrad.ops import decompositions as decompositions
+from jitgrad.ops import distances as distances
 from jitgrad.ops import einsum as einsum
 from jitgrad.ops import elementwise as elementwise
+from jitgrad.ops import estimates as estimates
 from jitgrad.ops import indexing as indexing
 from jitgrad.ops import linear as linear
 from jitgrad.ops import matrices as matrices

@@ -16,7 +16,7 @@ from jitgrad.ops.decompositions import matrices, product, symmetric, well_condit
 from jitgrad.ops.elementwise import greater, stop_gradient
 from jitgrad.ops.linear import swap_last
 from jitgrad.ops.samples import Draw, Sample, case, only
-from jitgrad.ops.shape import shaped, window
+from jitgrad.ops.shape import moveaxis, shaped, window
 from jitgrad.ops.statistics import count_nonzero, max_, min_, sum_
 from jitgrad.ops.structure import place
 from jitgrad.ops.table import composite, primitive
@@ -481,3 +481,58 @@ def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False) -> Any:
 def multi_dot(arrays: Any, *, out: Any = None) -> Any:
     """The product of several matrices, from left to right."""
     return reduce(matmul, arrays)
+
+
+# Matrices from parts ----------------------------------------------------------------------------------
+
+
+def _embedded_samples(d: Draw) -> list[Sample]:
+    forms = [case(d(3)), case(d(2, 3), offset=1), case(d(2, 3), offset=-2)]
+    return [*forms, case(d(2, 3), axis1=0, axis2=2), case(d(2, 3), axis1=-1, axis2=0)]
+
+
+def _embedded_reference(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
+    n = x.shape[-1] + abs(offset)
+    out = np.zeros((*x.shape[:-1], n, n), x.dtype)
+    rows = np.arange(x.shape[-1]) - min(offset, 0)
+    out[..., rows, rows + offset] = x
+    return np.moveaxis(out, (-2, -1), (axis1, axis2))
+
+
+@composite(name="diag_embed", samples=_embedded_samples, reference=_embedded_reference)
+def diag_embed(x: Any, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Any:
+    """Matrices whose diagonals are the last axis of x, their two axes at these places of the result."""
+    x = as_array(x)
+    *lead, size = x.shape
+    n = size + abs(offset)
+    start = offset if offset >= 0 else -offset * n
+    none, step = (0,) * len(lead), (1,) * len(lead)
+    flat = place(x, shape=(*lead, n * n), start=(*none, start), step=(*step, n + 1))
+    return moveaxis(shaped(flat, (*lead, n, n)), (-2, -1), (axis1, axis2))
+
+
+def _blocks_reference(*parts: Any) -> Any:
+    parts = tuple(map(np.atleast_2d, parts))
+    out = np.zeros(np.sum([p.shape for p in parts], 0), np.result_type(*parts))
+    row = column = 0
+    for p in parts:
+        out[row : row + p.shape[0], column : column + p.shape[1]] = p
+        row, column = row + p.shape[0], column + p.shape[1]
+    return out
+
+
+@composite(
+    name="block_diag",
+    samples=only("fi", lambda d: [case(d(2, 3), d(1, 2)), case(d(3), d(), d(2, 2)), case(d(2, 2))]),
+    reference=_blocks_reference,
+)
+def block_diag(*parts: Any) -> Any:
+    """The matrix with these matrices along its diagonal; vectors count as rows."""
+    blocks = [shaped(p, (1,) * (2 - len(p.shape)) + p.shape) for p in map(as_array, parts)]
+    dtype = np.result_type(*(b.dtype for b in blocks))
+    width, column, rows = sum(b.shape[1] for b in blocks), 0, []
+    for block in blocks:
+        shape = (block.shape[0], width)
+        rows.append(place(as_dtype(block, dtype), shape=shape, start=(0, column), step=(1, 1)))
+        column += block.shape[1]
+    return concatenated(rows, 0)

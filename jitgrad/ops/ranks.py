@@ -1,4 +1,4 @@
-"""Order statistics: medians, quantiles, modes, the k-th and the largest elements, and where a value belongs."""
+"""Order statistics: medians, quantiles, modes, the k-th and the largest elements, ranks of values."""
 
 from __future__ import annotations
 
@@ -181,22 +181,23 @@ def _at_share(ranked: Any, q: Any, last: Any, method: str) -> Any:
     lead = ranked.shape[:-1]
     places = [broadcast(as_dtype(r, np.int64), (*lead, r.shape[-1])) for r in (below, above)]
     low, high = (take_along_axis(ranked, p, -1) for p in places)
-    return _CHOICES[method](low, high, as_dtype(rank - below, ranked.dtype))
+    return _CHOICES[method](low, high, rank - below)
 
 
 def _quantiles(a: Any, q: Any, axis: Any, method: str, keepdims: bool, skip_nan: bool) -> Any:
     """q goes first in the result's shape; NaN counts as the largest number, and one spoils its row."""
     x = as_array(a)
     x = x if x.dtype.kind == "f" else as_dtype(x, np.float64)
-    axes, q = axes_of(axis, len(x.shape)), as_array(q)
+    axes = axes_of(axis, len(x.shape))
+    q = as_dtype(as_array(q), x.dtype) if isinstance(q, (int, float)) else as_array(q)
+    dtype = np.result_type(x.dtype, q.dtype)
     ranked = _ranked(x, axes)
     if not ranked.shape[-1]:
         raise ValueError(f"quantile: no element to choose, shape {x.shape} has an axis of size 0")
-    last: Any = np.float64(ranked.shape[-1] - 1)
+    last: Any = dtype.type(ranked.shape[-1] - 1)
     if skip_nan:
-        last = sum_(not_equal(ranked, ranked), -1, keepdims=True) * -1.0 + last
-    flat = as_dtype(shaped(q, (size_of(q),)), np.float64)
-    out = _at_share(ranked, flat, last, method)
+        last = last - as_dtype(sum_(not_equal(ranked, ranked), -1, keepdims=True), dtype)
+    out = _at_share(ranked, as_dtype(shaped(q, (size_of(q),)), dtype), last, method)
     if not skip_nan:
         top = window(ranked, len(ranked.shape) - 1, ranked.shape[-1] - 1, 1)
         out = where(isnan(top), top, out)
@@ -257,8 +258,8 @@ def _declare_quantile(numpy: Any, scale: float, skip_nan: bool) -> Any:
     ) -> Any:
         """The element at a share q of the way through the sorted elements, between two by `method`."""
         no_out(numpy.__name__, out)
-        q = as_array(q)
-        return _quantiles(a, q if scale == 1 else q / scale, axis, method, keepdims, skip_nan)
+        share = q if scale == 1 else (q if isinstance(q, (int, float)) else as_array(q)) / scale
+        return _quantiles(a, share, axis, method, keepdims, skip_nan)
 
     return quantile
 

@@ -70,7 +70,7 @@ def _in_order(combine: np.ufunc, x: Any) -> Any:
         return combine.reduce(x, -2, initial=_ORDERED[combine])
     total = x[..., 0, :].copy()
     for i in range(1, count):
-        combine(total, x[..., i, :], total)
+        combine(total, x[..., i, :], out=total)
     return total
 
 
@@ -83,7 +83,7 @@ def _folded(combine: np.ufunc, x: Any) -> Any:
     half = 1 << (n - 1).bit_length() >> 1
     if n < 2 * half:
         low = x[:half].copy()
-        combine(low[: n - half], x[half:], low[: n - half])
+        combine(low[: n - half], x[half:], out=low[: n - half])
         x, half = low, half >> 1
     while half:
         if half == 4 and x.ndim == 1:
@@ -104,7 +104,7 @@ def _block_of_row(combine: np.ufunc, x: Any) -> Any:
         rest = n % LANES
         lanes = _in_order(combine, x[..., : n - rest].reshape((*lead, n // LANES, LANES)))
         if rest:
-            combine(lanes[..., :rest], x[..., n - rest :], lanes[..., :rest])
+            combine(lanes[..., :rest], x[..., n - rest :], out=lanes[..., :rest])
         x, n = lanes, LANES
     if not lead:
         return _folded(combine, x)

@@ -173,12 +173,3 @@ def called(library: Library, form: Form, sample: Sample, gradient: bool) -> Outc
     finally:
         torch.set_warn_always(always)
     return replace(outcome, warned=tuple({w.category for w in caught}))
-
-
-def drawn(form: Form, sample: Sample, draws: int) -> list[Outcome]:
-    """The outcomes of the same call in PyTorch from as many seeds."""
-    found = []
-    for seed in range(draws):
-        torch.manual_seed(seed)
-        found.append(called(ORACLE, form, sample, False))
-    return found

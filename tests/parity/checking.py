@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
-from calling import Form, Outcome, called, drawn, forms, suits
-from comparing import Array, Leaf, differences, equal_within, seen
+from calling import Form, Outcome, called, forms, suits
+from comparing import differences, seen
 from libraries import ORACLE, Library, NotOffered
 from op_samples import (
     DTYPES,
@@ -23,38 +22,11 @@ from op_samples import (
     mixed_samples,
     own_samples,
 )
+from randomness import RANDOM, drawn, outside_support
 
 COLUMNS = ("value", "gradient", "method", "operator", "in-place", "errors")
 FEW = 4  # samples for a second name of the same function
-DRAWS = 32
 
-RANDOM = {
-    "bernoulli",
-    "cauchy",
-    "exponential",
-    "geometric",
-    "log_normal",
-    "multinomial",
-    "nn.functional.alpha_dropout",
-    "nn.functional.dropout",
-    "nn.functional.dropout2d",
-    "nn.functional.dropout3d",
-    "nn.functional.feature_alpha_dropout",
-    "nn.functional.fractional_max_pool2d",
-    "nn.functional.fractional_max_pool3d",
-    "nn.functional.multi_head_attention_forward",
-    "nn.functional.rrelu",
-    "nn.functional.scaled_dot_product_attention",
-    "normal",
-    "pca_lowrank",
-    "rand_like",
-    "randint",
-    "randint_like",
-    "randn",
-    "randn_like",
-    "svd_lowrank",
-    "uniform",
-}
 UNINITIALISED = {
     "empty",
     "empty_like",
@@ -65,6 +37,8 @@ UNINITIALISED = {
     "resize_",
     "resize_as_",
 }
+# The methods in place that are there to change the shape.
+RESHAPING = {"as_strided", "resize_", "resize_as_", "squeeze", "t", "transpose", "unsqueeze"}
 # Vectors with a free sign: compared after op_db's own function that makes a sample's result unique.
 FREE_SIGN = {"linalg.eig", "linalg.eigh", "linalg.svd", "svd"}
 
@@ -89,6 +63,7 @@ class Row:
     taken: int = 0
     held: int = 0
     same_text: int = 0
+    other_texts: list[str] = field(default_factory=list)
 
     def enter(self, what: str, where: str, problem: str | None) -> None:
         if problem is None:
@@ -133,36 +108,6 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {_first_line(error)}"
 
 
-def _leaves(value: Any) -> Iterator[Leaf]:
-    if isinstance(value, Leaf):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _leaves(item)
-
-
-def outside_support(draws: Iterable[Any], got: Any) -> str | None:
-    """Whether a random result could not have come from where PyTorch's draws come from."""
-    drawn_leaves = zip(*(_leaves(result) for result in draws), strict=True)
-    for leaf, found in zip(_leaves(got), drawn_leaves, strict=True):
-        many = np.stack([f.array for f in found])
-        if many.size and not _in_support(many, leaf.array):
-            return f"{leaf.array.ravel()[:4]} is not like {many[0].ravel()[:4]}"
-    return None
-
-
-def _in_support(many: Array, one: Array) -> bool:
-    few = np.unique(many)
-    if len(few) <= 3:
-        return bool(np.isin(one, few).all())
-    if all(len(np.unique(column)) <= 2 for column in many.reshape(len(many), -1).T):
-        with np.errstate(invalid="ignore"):
-            return bool(np.isclose(many, one, 1e-5, 1e-5, equal_nan=True).any(0).all())
-    span = many.max() - many.min() if many.dtype.kind == "f" else 0
-    low = max(many.min() - span, 0) if many.min() >= 0 else many.min() - span
-    return bool(((one >= low) & (one <= many.max() + span)).all())
-
-
 class Check:
     """The comparisons of one op, entered into a row."""
 
@@ -200,6 +145,9 @@ class Check:
         if expected.error is not None and not (sample.own or form.in_place):
             self.row.left_out["PyTorch itself rejects the sample in this form"] += 1
             return
+        if form.in_place and expected.error is None and self._resized(sample, expected):
+            self.row.left_out["calls in place by which PyTorch gives the tensor another shape"] += 1
+            return
         got = called(self.library, form, sample, gradient)
         if expected.error is not None:
             self._errors("in-place" if form.in_place else "errors", where, expected.error, got)
@@ -211,9 +159,19 @@ class Check:
             if gradient:
                 self._gradients(where, expected.gradient, got.gradient)
 
+    def _resized(self, sample: Sample, expected: Outcome) -> bool:
+        """Whether broadcasting made the tensor itself larger, as PyTorch's addbmm_ does."""
+        shape = tuple(expected.raw.shape)
+        return self.op.name not in RESHAPING and shape != tuple(sample.args[0].shape)
+
     def _errors(self, what: str, where: str, expected: Exception, got: Outcome) -> None:
         self.row.enter(what, where, wrong_error(expected, got))
-        self.row.same_text += got.error is not None and _first_line(got.error) == _first_line(expected)
+        if got.error is None:
+            return
+        if _first_line(got.error) == _first_line(expected):
+            self.row.same_text += 1
+        else:
+            self.row.other_texts.append(f"{where}: {_first_line(got.error)} | {_first_line(expected)}")
 
     def _problem(self, form: Form, sample: Sample, expected: Outcome, got: Outcome) -> str | None:
         if extra := set(got.warned) - set(expected.warned):
@@ -243,7 +201,7 @@ class Check:
 
     def _random(self, form: Form, sample: Sample) -> bool:
         """Compare a random result's structure and support; False where the call draws nothing."""
-        draws = drawn(form, sample, DRAWS)
+        draws = drawn(form, sample)
         if draws[0].error is not None:
             return False
         results = [d.result for d in draws]
@@ -252,12 +210,9 @@ class Check:
         got = called(self.library, form, sample, False)
         problem = f"raised {_named(got.error)}" if got.error else None
         problem = problem or differences(results[0], got.result, lambda x, y: True)
-        self.row.enter(
-            form.what, f"{form.name} {sample.label}", problem or outside_support(results, got.result)
-        )
-        self.row.left_out[
-            "values and gradients of random results (shape, dtype and support are compared)"
-        ] += 1
+        problem = problem or outside_support(results, got.result)
+        self.row.enter(form.what, f"{form.name} {sample.label}", problem)
+        self.row.left_out["random values and their gradients (shape, dtype and support are compared)"] += 1
         return True
 
     def error(self, form: Form, sample: Sample) -> None:

@@ -1,4 +1,4 @@
-"""Compare every op of PyTorch's op_db with jitgrad and print a row for each: `python tests/parity/report.py`."""
+"""Prints a row for each op of PyTorch's op_db that jitgrad offers: `python tests/parity/report.py`."""
 
 from __future__ import annotations
 
@@ -142,13 +142,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--library", default="jitgrad", help="the module to compare with torch")
     parser.add_argument("--ops", default="*", help="only ops whose name matches this pattern")
     parser.add_argument("--markdown", type=Path, help="write the report to this file")
-    parser.add_argument("--failures", type=int, default=3, help="failures shown for each op and column")
+    parser.add_argument("--failures", type=int, default=3, help="failures and error texts shown for each op")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     library = library_of(options.library)
     names = sorted(fnmatch.filter(OPS, options.ops))
     rows = compared(options.library, [n for n in names if is_offered(n, library)], options.processes)
-    sections = [*notes(rows, library, names), ("Failures", failure_lines(rows, options.failures))]
+    texts = [f"{row.name} {line}" for row in rows for line in row.other_texts[: options.failures]]
+    sections = [
+        *notes(rows, library, names),
+        ("Errors with another text: got | PyTorch's", texts),
+        ("Failures", failure_lines(rows, options.failures)),
+    ]
     if options.markdown:
         options.markdown.write_text(markdown(rows, sections) + "\n")
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from libraries import Library
 
-# Special methods that scripts use through syntax or built-in functions; those that every object has say nothing.
+# What scripts use through syntax and built-in functions; those that every object has say nothing.
 SPECIAL = tuple(
     name
     for name in dir(torch.Tensor)
