@@ -293,6 +293,14 @@ def test_long_reductions_keep_the_order_too(name: str, shape: tuple[int, ...]) -
         assert_same_bits([np.asarray(got)], [expected], f"{name} of {shape} over {axis}")
 
 
+@pytest.mark.parametrize("name", COMBINE)
+def test_the_reduction_of_single_elements_is_a_copy(name: str) -> None:
+    for shape, axis in (((1,), 0), ((3000, 1), 1), ((1, 3000), 0), ((2, 1, 3), 1)):
+        x = np.ones(shape)
+        got = np.asarray(ops.OPS[name].numpy(x, axes=(axis,)))
+        assert not np.shares_memory(got, x), shape
+
+
 # Views, and sums at an index --------------------------------------------------------------------------------
 
 FORMS = (

@@ -1,6 +1,12 @@
 """Every public name of the eager side, under PyTorch's names."""
 
+from jitgrad.eager import cuda as cuda
 from jitgrad.eager.arithmetic import *
+from jitgrad.eager.attributes import *
+from jitgrad.eager.constructors import *
+from jitgrad.eager.conversion import *
+from jitgrad.eager.creation import *
+from jitgrad.eager.device import *
 from jitgrad.eager.dtypes import bool_ as bool
 from jitgrad.eager.dtypes import cdouble as cdouble
 from jitgrad.eager.dtypes import cfloat as cfloat
@@ -29,6 +35,7 @@ from jitgrad.eager.dtypes import uint8 as uint8
 from jitgrad.eager.dtypes import uint16 as uint16
 from jitgrad.eager.dtypes import uint32 as uint32
 from jitgrad.eager.dtypes import uint64 as uint64
+from jitgrad.eager.factory import *
 from jitgrad.eager.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
 from jitgrad.eager.modes import enable_grad as enable_grad
 from jitgrad.eager.modes import inference_mode as inference_mode
@@ -37,6 +44,7 @@ from jitgrad.eager.modes import is_inference_mode_enabled as is_inference_mode_e
 from jitgrad.eager.modes import no_grad as no_grad
 from jitgrad.eager.modes import set_grad_enabled as set_grad_enabled
 from jitgrad.eager.printing import set_printoptions as set_printoptions
+from jitgrad.eager.products import *
 from jitgrad.eager.reduction import *
 from jitgrad.eager.shape import *
 from jitgrad.eager.size import Size as Size

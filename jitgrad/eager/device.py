@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 __all__ = ["device", "get_default_device", "set_default_device"]
@@ -14,6 +15,24 @@ NO_CUDA = (
     "tensors live on the CPU: jitgrad, like Torch not compiled with CUDA enabled, has no 'cuda' device for "
     "them. Leave the device out, or choose it by torch.cuda.is_available()"
 )
+
+
+def _parsed(text: str) -> tuple[str, int | None]:
+    """The type and index in a string such as "cuda:1"."""
+    if not text:
+        raise RuntimeError("Device string must not be empty")
+    match = re.fullmatch(r"([a-zA-Z_]+)(?::(0|[1-9][0-9]*))?", text)
+    if match is None:
+        raise RuntimeError(f"Invalid device string: '{text}'")
+    return match[1], match[2] and int(match[2])
+
+
+def _known(kind: str) -> str:
+    if kind not in TYPES:
+        raise RuntimeError(
+            f"Expected one of {', '.join(TYPES)} device type at start of device string: {kind}"
+        )
+    return kind
 
 
 class device:
@@ -41,8 +60,7 @@ class device:
             type, index = _parsed(type)
         elif index < 0:
             raise RuntimeError("Device index must not be negative")
-        _known(type)
-        object.__setattr__(self, "type", type)
+        object.__setattr__(self, "type", _known(type))
         object.__setattr__(self, "index", index)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -79,25 +97,6 @@ class _Default:
     """Where tensors are made that are given no device."""
 
     stack = [CPU]
-
-
-def _parsed(text: str) -> tuple[str, int | None]:
-    kind, colon, index = text.partition(":")
-    _known(kind, text)
-    if not colon:
-        return kind, None
-    if not index.isdigit() or (len(index) > 1 and index[0] == "0"):
-        raise RuntimeError(f"Invalid device string: '{text}'")
-    return kind, int(index)
-
-
-def _known(kind: str, text: str = "") -> None:
-    if kind not in TYPES:
-        if kind.isidentifier() and not kind.isalpha():
-            raise RuntimeError(f"Invalid device string: '{text or kind}'")
-        raise RuntimeError(
-            f"Expected one of {', '.join(TYPES)} device type at start of device string: {kind}"
-        )
 
 
 def checked(given: Any) -> device:

@@ -70,11 +70,12 @@ def write(t: Tensor, result: Tensor) -> Tensor:
         raise RuntimeError(
             f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(new.shape)}"
         )
-    before = t.edge()
+    before, edge = t.edge(), result._edge
+    if edge is not None:
+        _keep_own(edge[0], array)
     state.compute(np.copyto, array, new, "unsafe")
     version = version_of(t)
     version[0] += 1
-    edge = result._edge
     if edge is None:
         if before is not None and t._view is not None:
             t._view.seen = version[0]
@@ -91,6 +92,14 @@ def _title(given: np.dtype[Any]) -> str:
     names = {"float64": "Double", "float32": "Float", "float16": "Half", "int64": "Long", "int32": "Int"}
     names |= {"int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
     return names.get(given.name, given.name)
+
+
+def _keep_own(record: Record, array: Array) -> None:
+    """Give a record a copy of the operand that its own result is about to overwrite."""
+    if record.values:
+        record.values = [
+            v[0].copy() if v.__class__ is tuple and v[0] is array else v for v in record.values
+        ]
 
 
 def _adopt(edge: Edge, t: Tensor, result: Array) -> None:

@@ -3,8 +3,10 @@
 from jitgrad.ops import activation as activation
 from jitgrad.ops import algebra as algebra
 from jitgrad.ops import arrange as arrange
+from jitgrad.ops import bounds as bounds
 from jitgrad.ops import creation as creation
 from jitgrad.ops import decompositions as decompositions
+from jitgrad.ops import direct as direct
 from jitgrad.ops import distances as distances
 from jitgrad.ops import einsum as einsum
 from jitgrad.ops import elementwise as elementwise

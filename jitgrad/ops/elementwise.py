@@ -264,11 +264,20 @@ tan = vector_op("tan", np.tan, lambda out, x: 1 + out * out, domain=(-1.2, 1.2))
 arcsin = vector_op("arcsin", np.arcsin, lambda out, x: 1 / sqrt((1 - x) * (1 + x)), domain=(-0.9, 0.9))
 arccos = vector_op("arccos", np.arccos, lambda out, x: -1 / sqrt((1 - x) * (1 + x)), domain=(-0.9, 0.9))
 arctan = vector_op("arctan", np.arctan, lambda out, x: 1 / (1 + x * x))
+
+
+def _or_zero(s: Any) -> Any:
+    """1 / s, and 0 where s is 0."""
+    return where(equal(s, 0), 0, 1 / s)
+
+
 arctan2 = vector_op(
     "arctan2",
     np.arctan2,
-    lambda out, y, x: x / (x * x + y * y),
-    lambda out, y, x: -y / (x * x + y * y),
+    lambda out, y, x: x * _or_zero(x * x + y * y),
+    lambda out, y, x: -y * _or_zero(x * x + y * y),
+    undefined="at the origin both derivatives are 0",
+    kinks=((([0.0, 0.0], [0.0, 2.0]), ([0.0, 0.5], [0.0, 0.0])),),
 )
 sinh = vector_op("sinh", np.sinh, lambda out, x: cosh(x))
 cosh: Op = vector_op("cosh", np.cosh, lambda out, x: sinh(x))

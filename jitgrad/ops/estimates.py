@@ -152,10 +152,12 @@ def cov(
     ddof: Any = None,
     fweights: Any = None,
     aweights: Any = None,
+    *,
+    dtype: Any = np.float64,
 ) -> Any:
     """The covariances of variables, one in each row; fweights count observations, aweights weigh them."""
     x = _rows(m, rowvar)
-    x = x if y is None else concatenate([x, _rows(y, rowvar)], 0)
+    x = as_dtype(x if y is None else concatenate([x, _rows(y, rowvar)], 0), dtype)
     less = (0 if bias else 1) if ddof is None else ddof
     weights = _weights(x, fweights, aweights)
     if weights is None:
@@ -177,9 +179,9 @@ def _correlation_samples(d: Draw) -> list[Sample]:
 
 
 @composite(np.corrcoef, samples=only("f", _correlation_samples))
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = np.float64) -> Any:
     """The correlations of variables, one in each row, clipped to [-1, 1]."""
-    c = cov(x, y, rowvar)
+    c = cov(x, y, rowvar, dtype=dtype)
     if not c.shape:
         return c / c
     deviation = sqrt(diagonal(c))
@@ -191,16 +193,16 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
 
 def _gradient_samples(d: Draw) -> list[Sample]:
     places = np.array([0.0, 1.0, 1.5, 3.5, 4.0]).astype(d.dtype if d.dtype.kind == "f" else float)
-    forms = [case(d(5)), case(d(5), 0.5), case(d(5), edge_order=2), case(d(3, 4), axis=1)]
+    forms = [case(d(5)), case(d(5), 0.5), case(d(3, 4), axis=1), case(d(5), edge_order=2)]
     return [*forms, case(d(5), places), case(d(2, 5), places, axis=1, edge_order=2), case(d(3, 4), 2.0, 0.5)]
 
 
-def _edge(f: Any, axis: int, step: tuple[Any, Any], places: tuple[int, int, int], order: int) -> Any:
-    """The slope at an end, whose place comes first, from a line or a parabola."""
-    (h, k), (f0, f1, f2) = step, (window(f, axis, p, 1) if 0 <= p < f.shape[axis] else None for p in places)
-    if order == 1:
+def _edge(f: Any, axis: int, h: Any, k: Any, places: tuple[int, ...]) -> Any:
+    """The slope at an end, whose place comes first, from a line or a parabola through these places."""
+    f0, f1, *more = (window(f, axis, place, 1) for place in places)
+    if not more:
         return (f1 - f0) / h
-    return f1 * ((h + k) / (h * k)) - f0 * ((2 * h + k) / (h * (h + k))) - f2 * (h / (k * (h + k)))
+    return f1 * ((h + k) / (h * k)) - f0 * ((2 * h + k) / (h * (h + k))) - more[0] * (h / (k * (h + k)))
 
 
 def _slope(f: Any, axis: int, spacing: Any, order: int) -> Any:
@@ -216,9 +218,8 @@ def _slope(f: Any, axis: int, spacing: Any, order: int) -> Any:
     def step(place: int) -> Any:
         return window(steps, axis, place, 1) if steps.shape else steps
 
-    near, far = (min(i, n - 2) for i in (0, 1)), (max(n - i, 0) for i in (2, 3))
-    first = _edge(f, axis, tuple(map(step, near)), (0, 1, 2), order)  # type: ignore[arg-type]
-    last = _edge(f, axis, tuple(-step(i) for i in far), (n - 1, n - 2, n - 3), order)  # type: ignore[arg-type]
+    first = _edge(f, axis, step(0), step(order - 1), tuple(range(order + 1)))
+    last = _edge(f, axis, -step(n - 2), -step(n - 1 - order), tuple(range(n - 1, n - 2 - order, -1)))
     before, here, after = (window(f, axis, i, n - 2) for i in range(3))
     if steps.shape:
         h, k = window(steps, axis, 0, n - 2), window(steps, axis, 1, n - 2)

@@ -25,14 +25,8 @@ from jitgrad.ops.table import primitive
 from jitgrad.ops.values import Shape
 
 BLOCK, LANES, COLUMN_BLOCK = 1024, 64, 32
-_ORDERED: dict[Any, float] = {
-    np.add: -0.0,
-    np.multiply: 1.0,
-}  # rounding tells the orders of these apart; their identities
-_OPERATOR: dict[Any, Any] = {
-    np.add: operator.add,
-    np.multiply: operator.mul,
-}  # on NumPy's scalars faster than the ufunc
+# The reductions whose rounding depends on the order: identity, and what is quicker on NumPy's scalars
+_ORDERED: dict[Any, tuple[float, Any]] = {np.add: (-0.0, operator.add), np.multiply: (1.0, operator.mul)}
 _MANY = 2048  # elements from which folding short rows is faster than NumPy's reduce
 _LONG = 8192  # elements in a step from which a loop over the steps is faster than NumPy's reduce
 
@@ -67,7 +61,7 @@ def _in_order(combine: np.ufunc, x: Any) -> Any:
     if width == 1:
         return combine.accumulate(x, -2)[..., -1, :]
     if x.size < _LONG * count and count > 2:
-        return combine.reduce(x, -2, initial=_ORDERED[combine])
+        return combine.reduce(x, -2, initial=_ORDERED[combine][0])
     total = x[..., 0, :].copy()
     for i in range(1, count):
         combine(total, x[..., i, :], out=total)
@@ -80,6 +74,8 @@ def _folded(combine: np.ufunc, x: Any) -> Any:
     What is missing to a power of two is left out: it would be the identity, which changes no bit.
     """
     n = len(x)
+    if n == 1:
+        return x[0].copy()
     half = 1 << (n - 1).bit_length() >> 1
     if n < 2 * half:
         low = x[:half].copy()
@@ -87,7 +83,7 @@ def _folded(combine: np.ufunc, x: Any) -> Any:
         x, half = low, half >> 1
     while half:
         if half == 4 and x.ndim == 1:
-            return _folded_eight(_OPERATOR[combine], *x)
+            return _folded_eight(_ORDERED[combine][1], *x)
         x = combine(x[:half], x[half:])
         half >>= 1
     return x[0]

@@ -93,16 +93,18 @@ def sum_axes(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 @lru_cache(_SIGNATURES)
-def _arrangement(old: Shape, shape: Shape, source: Source) -> tuple[Shape | None, Shape, Shape | None]:
+def _arrangement(
+    old: Shape, itemsize: int, shape: Shape, source: Source
+) -> tuple[Shape | None, Shape, Shape | None]:
     """How an array becomes another: its axes in order (None: as they are), its shape before elements repeat,
-    and, if any do, the strides of a contiguous array's result, counted in elements."""
+    and, if any do, the strides of a contiguous array's result."""
     kept = [s for s in source if s is not None]
     order = (*kept, *(i for i in range(len(old)) if i not in kept))
     moved = order if order != tuple(range(len(old))) else None
     single = tuple(1 if s is None else old[s] for s in source)
     if single == shape:
         return moved, single, None
-    strides = [math.prod(old[i + 1 :]) for i in range(len(old))]
+    strides = [itemsize * math.prod(old[i + 1 :]) for i in range(len(old))]
     sizes = zip(source, single, shape, strict=True)
     return moved, single, tuple(0 if s is None or one != n else strides[s] for s, one, n in sizes)
 
@@ -113,14 +115,13 @@ def _rearranged(x: Any, *, shape: Shape, source: Source) -> Any:
     A view; where elements repeat it is read-only.
     """
     x = np.asarray(x)
-    order, single, steps = _arrangement(x.shape, shape, source)
-    if steps is not None and x.size and x.flags.c_contiguous:
-        size = x.itemsize
-        wide: Any = np.ndarray(shape, x.dtype, x, 0, [size * n for n in steps])  # 10 times as quick as below
+    order, single, strides = _arrangement(x.shape, x.itemsize, shape, source)
+    if strides is not None and x.size and x.flags.c_contiguous:
+        wide: Any = np.ndarray(shape, x.dtype, x, 0, strides)  # 10 times as quick as below
         wide.setflags(write=False)
         return wide
     x = (x if order is None else x.transpose(order)).reshape(single)
-    return x if steps is None else np.broadcast_to(x, shape)
+    return x if strides is None else np.broadcast_to(x, shape)
 
 
 def _bind_rearrange(op: Op, x: Node, *, shape: Shape, source: Source) -> Node:

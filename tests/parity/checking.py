@@ -7,10 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 import torch
-from calling import Form, Outcome, called, forms, suits
-from comparing import differences, seen
+from calling import Form, Outcome, called, forms, suits, tensors_in
+from comparing import Agree, anything, differences, exactly, same_within, seen
 from libraries import ORACLE, Library, NotOffered
 from op_samples import (
     DTYPES,
@@ -82,6 +81,11 @@ def offered_forms(name: str, library: Library) -> list[Form]:
 def is_offered(name: str, library: Library) -> bool:
     """Whether the library has the op as a function or a method, in place or not; operators are no names."""
     return any(not (form.plain or form.few) for form in offered_forms(name, library))
+
+
+def agreement(sample: Sample) -> Agree:
+    """The tolerance of a sample's results: that of the coarsest dtype among its arguments and the result."""
+    return same_within(*(dtype_name(x.dtype) for x in tensors_in(ORACLE, (sample.args, sample.kwargs))))
 
 
 def expected_class(error: Exception) -> type[BaseException]:
@@ -157,7 +161,7 @@ class Check:
             if not (form.in_place and gradient):
                 self.row.enter(form.what, where, self._problem(form, sample, expected, got))
             if gradient:
-                self._gradients(where, expected.gradient, got.gradient)
+                self._gradients(where, agreement(sample), expected.gradient, got.gradient)
 
     def _resized(self, sample: Sample, expected: Outcome) -> bool:
         """Whether broadcasting made the tensor itself larger, as PyTorch's addbmm_ does."""
@@ -179,17 +183,24 @@ class Check:
         if expected.same_object != got.same_object:
             return f"returned the same object: {got.same_object}, expected {expected.same_object}"
         if self.op.name in UNINITIALISED:
-            return differences(expected.result, got.result, lambda x, y: True)
+            return differences(expected.result, got.result, anything)
+        agree = agreement(sample)
         if self.op.name in FREE_SIGN:
-            return differences(expected.result, got.result, lambda x, y: True) or differences(
-                seen(ORACLE, sample.process(expected.raw)), seen(self.library, sample.process(got.raw))
-            )
-        if problem := differences(expected.result, got.result):
+            return self._up_to_signs(sample, expected, got, agree)
+        if problem := differences(expected.result, got.result, agree):
             return problem
-        problem = differences(expected.inputs, got.inputs)
+        problem = differences(expected.inputs, got.inputs, agree)
         return problem and f"the arguments after the call: {problem}"
 
-    def _gradients(self, where: str, expected: Any, got: Any) -> None:
+    def _up_to_signs(self, sample: Sample, expected: Outcome, got: Outcome, agree: Agree) -> str | None:
+        try:
+            unique = seen(self.library, sample.process(got.raw))
+        except Exception as error:
+            return f"the result made unique: raised {_named(error)}"
+        problem = differences(expected.result, got.result, anything)
+        return problem or differences(seen(ORACLE, sample.process(expected.raw)), unique, agree)
+
+    def _gradients(self, where: str, agree: Agree, expected: Any, got: Any) -> None:
         if isinstance(expected, Exception):
             self.row.left_out["PyTorch has no gradient for the sample"] += 1
         elif self.op.name in UNINITIALISED:
@@ -197,7 +208,7 @@ class Check:
         elif isinstance(got, Exception):
             self.row.enter("gradient", where, f"raised {_named(got)}")
         elif expected is not None or got is not None:
-            self.row.enter("gradient", where, differences(expected, got))
+            self.row.enter("gradient", where, differences(expected, got, agree))
 
     def _random(self, form: Form, sample: Sample) -> bool:
         """Compare a random result's structure and support; False where the call draws nothing."""
@@ -205,11 +216,11 @@ class Check:
         if draws[0].error is not None:
             return False
         results = [d.result for d in draws]
-        if all(differences(results[0], other, np.array_equal) is None for other in results):
+        if all(differences(results[0], other, exactly) is None for other in results):
             return False
         got = called(self.library, form, sample, False)
         problem = f"raised {_named(got.error)}" if got.error else None
-        problem = problem or differences(results[0], got.result, lambda x, y: True)
+        problem = problem or differences(results[0], got.result, anything)
         problem = problem or outside_support(results, got.result)
         self.row.enter(form.what, f"{form.name} {sample.label}", problem)
         self.row.left_out["random values and their gradients (shape, dtype and support are compared)"] += 1

@@ -11,6 +11,7 @@ import torch
 from libraries import Library
 
 Array = np.ndarray[Any, Any]
+Agree = Callable[[Array, Array], Array]  # elementwise
 
 # (relative, absolute), by the dtype of the result; what is not floating must be equal.
 TOLERANCE = {
@@ -66,33 +67,52 @@ def seen(library: Library, value: Any) -> Any:
     return value
 
 
-def _differing_leaf(expected: Leaf, got: Leaf, agree: Callable[[Array, Array], bool]) -> str | None:
+def _differing_leaf(expected: Leaf, got: Leaf, agree: Agree) -> str | None:
     if got.shape != expected.shape:
         return f"shape {got.shape}, expected {expected.shape}"
     if got.dtype != expected.dtype:
         return f"dtype {got.dtype}, expected {expected.dtype}"
     if got.requires_grad != expected.requires_grad:
         return f"requires_grad {got.requires_grad}, expected {expected.requires_grad}"
-    if not agree(expected.array, got.array):
-        return f"values {_short(got.array)}, expected {_short(expected.array)}"
+    if not agree(expected.array, got.array).all():
+        return _where_differing(expected.array, got.array, agree)
     return None
 
 
-def _short(array: Array) -> str:
-    with np.printoptions(threshold=8, edgeitems=3, precision=8):
-        return " ".join(str(array).split())[:120]
+def _where_differing(expected: Array, got: Array, agree: Agree) -> str:
+    wrong = np.argwhere(~agree(expected, got))
+    place = tuple(map(int, wrong[0]))
+    return (
+        f"{len(wrong)} of {expected.size} values differ, first at {list(place)}: "
+        f"{got[place]}, expected {expected[place]}"
+    )
 
 
-def equal_within(expected: Array, got: Array) -> bool:
-    """Whether values agree within the tolerance of their dtype; every NaN equals every other."""
-    if expected.dtype.kind not in "fc":
-        return np.array_equal(expected, got)
-    rtol, atol = TOLERANCE[str(expected.dtype)]
-    with np.errstate(all="ignore"):
-        return np.allclose(got, expected, rtol, atol, equal_nan=True)
+def same_within(*dtypes: str) -> Agree:
+    """Agreement within the tolerance of the coarsest of these dtypes and the result's; NaN equals NaN."""
+
+    def agree(expected: Array, got: Array) -> Array:
+        if expected.dtype.kind not in "fc":
+            return np.asarray(expected == got)
+        known = [TOLERANCE[d] for d in (str(expected.dtype), *dtypes) if d in TOLERANCE]
+        rtol, atol = max(r for r, _ in known), max(a for _, a in known)
+        with np.errstate(all="ignore"):
+            return np.asarray(np.isclose(got, expected, rtol, atol, equal_nan=True))
+
+    return agree
 
 
-def differences(expected: Any, got: Any, agree: Callable[[Array, Array], bool] = equal_within) -> str | None:
+def exactly(expected: Array, got: Array) -> Array:
+    """Whether values are equal; NaN equals NaN."""
+    return np.asarray((expected == got) | ((expected != expected) & (got != got)))
+
+
+def anything(expected: Array, got: Array) -> Array:
+    """Every value agrees with every other: of what is random or uninitialised."""
+    return np.ones(expected.shape, bool)
+
+
+def differences(expected: Any, got: Any, agree: Agree) -> str | None:
     """How a result differs from what is expected, in words; None when it does not."""
     if isinstance(expected, Leaf) and isinstance(got, Leaf):
         return _differing_leaf(expected, got, agree)
@@ -109,7 +129,7 @@ def differences(expected: Any, got: Any, agree: Callable[[Array, Array], bool] =
     return None if expected == got else f"{got!r}, expected {expected!r}"
 
 
-def _differing_items(expected: Any, got: Any, agree: Callable[[Array, Array], bool]) -> str | None:
+def _differing_items(expected: Any, got: Any, agree: Agree) -> str | None:
     if len(expected) != len(got):
         return f"{len(got)} results, expected {len(expected)}"
     for i, (x, y) in enumerate(zip(expected, got, strict=True)):

@@ -123,7 +123,7 @@ def print_rich(rows: list[Row], sections: list[tuple[str, list[str]]]) -> None:
     for title, lines in sections:
         console.print(f"\n[bold]{title}[/bold]")
         for line in lines:
-            console.print(line, markup=False, highlight=False)
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def markdown(rows: list[Row], sections: list[tuple[str, list[str]]]) -> str:
