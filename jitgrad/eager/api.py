@@ -1,6 +1,7 @@
 """Every public name of the eager side, under PyTorch's names."""
 
 from jitgrad.eager import cuda as cuda
+from jitgrad.eager import random as random
 from jitgrad.eager.arithmetic import *
 from jitgrad.eager.attributes import *
 from jitgrad.eager.constructors import *
@@ -45,7 +46,9 @@ from jitgrad.eager.modes import no_grad as no_grad
 from jitgrad.eager.modes import set_grad_enabled as set_grad_enabled
 from jitgrad.eager.printing import set_printoptions as set_printoptions
 from jitgrad.eager.products import *
+from jitgrad.eager.random import *
 from jitgrad.eager.reduction import *
+from jitgrad.eager.sampling import *
 from jitgrad.eager.shape import *
 from jitgrad.eager.size import Size as Size
 from jitgrad.eager.tensor import Tensor as Tensor

@@ -9,10 +9,11 @@ import numpy as np
 
 from jitgrad.eager import dtypes
 from jitgrad.eager.define import define, operators
-from jitgrad.eager.dispatch import apply_function, edges_of, record_op
+from jitgrad.eager.dispatch import OpRecord, apply_function, edges_of, record_op
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.modes import state
 from jitgrad.eager.plan import LARGE
+from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node, Op
 from jitgrad.ops.table import COMPOSITES, OPS
@@ -130,11 +131,11 @@ def title(name: str, number: int = 0) -> str:
     return f"{name.title().replace('_', '')}Backward{number}"
 
 
-def computed(op: Op, name: str, operands: tuple[Any, ...], arrays: list[Any]) -> Tensor:
-    """An elementwise op on arrays (or Python numbers) that stand for the operands, recorded under a name."""
+def computed(op: Op, kind: Any, operands: tuple[Any, ...], arrays: list[Any]) -> Tensor:
+    """An elementwise op on arrays (or Python numbers) that stand for operands; `kind` is its record class."""
     for a in arrays:
         if a.__class__ is _ndarray and a.size >= LARGE:
-            return _in_kernel(op, name, operands, arrays)
+            return _in_kernel(op, kind.__name__, operands, arrays)
     try:
         result = state.compute(op.numpy, *arrays)
     except ValueError:
@@ -143,7 +144,7 @@ def computed(op: Op, name: str, operands: tuple[Any, ...], arrays: list[Any]) ->
     if state.grad:
         edges = edges_of(operands)
         if edges is not None and out._array.dtype.kind == "f":
-            record_op(op, operands, arrays, _NO_PARAMS, name, out, edges)
+            record_op(op, operands, arrays, _NO_PARAMS, kind, out, edges)
     return out
 
 
@@ -162,7 +163,7 @@ def _in_kernel(op: Op, name: str, operands: tuple[Any, ...], arrays: list[Any]) 
 
 def unary(name: str, op: Op, *, floating: bool = True, also: str = "") -> Callable[[Any], Tensor]:
     """A function of one tensor, which has a second name `also`; `floating` computes integers as floats."""
-    recorded = title(name)
+    recorded = named(OpRecord, title(name))
 
     def function(input: Any) -> Tensor:
         if not isinstance(input, Tensor):
@@ -187,23 +188,23 @@ def binary(
 
     `check` may refuse operands by their common dtype.
     """
-    recorded = recorded or title(name)
+    kind = named(OpRecord, recorded or title(name))
     as_is = "f" if floating or check else "fiu"
 
     def function(input: Any, other: Any) -> Tensor:
-        kind = other.__class__
+        given = other.__class__
         if input.__class__ is Tensor:
             a = input._array
-            if kind is Tensor:
+            if given is Tensor:
                 b = other._array
                 if a.dtype is b.dtype and a.dtype.kind in as_is:
-                    return computed(op, recorded, (input, other), [a, b])
-            elif a.dtype.kind == "f" and (kind is float or kind is int):
-                return computed(op, recorded, (input, other), [a, other])
+                    return computed(op, kind, (input, other), [a, b])
+            elif a.dtype.kind == "f" and (given is float or given is int):
+                return computed(op, kind, (input, other), [a, other])
         arrays = in_common_dtype(name, input, other, floating=floating)
         if check is not None:
             check(name, arrays)
-        return computed(op, recorded, (input, other), arrays)
+        return computed(op, kind, (input, other), arrays)
 
     function.__name__ = function.__qualname__ = name
     return function
@@ -395,6 +396,9 @@ def _reciprocal(x: Node) -> Node:
     return 1 / x  # type: ignore[no-any-return, operator]
 
 
+_NEGATIVE, _ABSOLUTE = named(OpRecord, "NegBackward0"), named(OpRecord, "AbsBackward0")
+
+
 @define("neg", "negative", in_place=True, out=True)
 def neg(input: Any) -> Tensor:
     """Return -input; RuntimeError for bool tensors."""
@@ -404,7 +408,7 @@ def neg(input: Any) -> Tensor:
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a "
             "mask, use the `~` or `logical_not()` operator instead."
         )
-    return computed(OPS["negative"], "NegBackward0", (x,), [x._array])
+    return computed(OPS["negative"], _NEGATIVE, (x,), [x._array])
 
 
 @define("abs", "absolute", in_place=True, out=True)
@@ -413,7 +417,7 @@ def abs(input: Any) -> Tensor:
     x = require_tensor(input, "abs")
     if x._array.dtype.kind == "b":
         raise NotImplementedError("\"abs_cpu\" not implemented for 'Bool'")
-    return computed(OPS["absolute"], "AbsBackward0", (x,), [x._array])
+    return computed(OPS["absolute"], _ABSOLUTE, (x,), [x._array])
 
 
 negative, absolute = neg, abs

@@ -10,6 +10,7 @@ import numpy as np
 from jitgrad.eager import dtypes
 from jitgrad.eager.define import define
 from jitgrad.eager.device import checked
+from jitgrad.eager.factory import negative_dimension
 from jitgrad.eager.nested import array_from, is_sequence
 from jitgrad.eager.size import Size
 from jitgrad.eager.tensor import Tensor, must_be_floating, wrap
@@ -59,18 +60,24 @@ TYPES = {
         "UInt64Tensor": dtypes.uint64,
     }.items()
 }
-FloatTensor, DoubleTensor, HalfTensor, ByteTensor, CharTensor, ShortTensor, IntTensor, LongTensor, BoolTensor = (
-    TYPES[f"torch.{name}"] for name in dtypes.CONSTRUCTORS
-)
+(
+    FloatTensor,
+    DoubleTensor,
+    HalfTensor,
+    ByteTensor,
+    CharTensor,
+    ShortTensor,
+    IntTensor,
+    LongTensor,
+    BoolTensor,
+) = (TYPES[f"torch.{name}"] for name in dtypes.CONSTRUCTORS)
 TYPE_OF = {kind.dtype: kind for kind in TYPES.values()}
 
 
 def _constructed(args: tuple[Any, ...], dtype: dtypes.dtype, strict: bool) -> Tensor:
     """The tensor that old constructors make: of sizes (elements not set), of data, or on a tensor's memory."""
     first = args[0] if args else 0
-    if isinstance(first, Size) or (
-        isinstance(first, (int, np.integer)) and not isinstance(first, bool)
-    ):
+    if isinstance(first, Size) or (isinstance(first, (int, np.integer)) and not isinstance(first, bool)):
         return wrap(_of_sizes(first if isinstance(first, Size) else args, dtype))
     if len(args) > 1:
         kinds = ", ".join(type(a).__name__ for a in args)
@@ -88,9 +95,8 @@ def _constructed(args: tuple[Any, ...], dtype: dtypes.dtype, strict: bool) -> Te
 
 def _of_sizes(sizes: tuple[Any, ...], dtype: dtypes.dtype) -> Any:
     shape = tuple(int(n) for n in sizes)
-    for n in shape:
-        if n < 0:
-            raise RuntimeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
+    if shape and min(shape) < 0:
+        raise negative_dimension(shape)
     return np.empty(shape or (0,), dtype.numpy)
 
 

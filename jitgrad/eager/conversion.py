@@ -77,9 +77,7 @@ def converted(t: Tensor, wanted: NumpyDtype, *, copy: bool = False, memory_forma
     if array.dtype == wanted:
         return copy_of(t, "ToCopyBackward0", memory_format) if copy else t
     if array.dtype.kind == "c" and wanted.kind not in "cb":
-        warnings.warn(
-            "Casting complex values to real discards the imaginary part", UserWarning, stacklevel=3
-        )
+        warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=3)
         array = array.real
     if array.dtype.kind == wanted.kind == "f" and edges_of((t,)) is not None:
         recorded: Tensor = apply_op(cast, (t,), {"dtype": wanted}, "ToCopyBackward0")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.dtypes import Array
+from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.modes import state
 from jitgrad.eager.plan import LARGE, Mask, Plan, plan, reads
 from jitgrad.eager.tape import Edge, Meta, Packed, Record, named, sink, unpacked
-from jitgrad.eager.tensor import Tensor, version_of, wrap
+from jitgrad.eager.tensor import Tensor, wrap
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.table import times
 
@@ -86,31 +86,42 @@ def _packed(array: Any) -> Packed:
 class OpRecord(Record):
     """An op of the table: its derivative rule runs on arrays as it is.
 
-    `values` are the op's arguments followed by its result; in place of those that the rule does not read
-    there is what is known of them.
+    `values` has the op's arguments and its result as far as the rule reads them, None in place of the others;
+    `signature` the shapes and dtypes of all, which rules of ops that are not elementwise may need.
     """
 
     op: Op
     params: Params
+    signature: tuple[Meta, ...] | None = None
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
-        *args, out = [v if v is None else unpacked(v, self.name()) for v in self.saved()]
+        name = self.name()
+        *args, out = [
+            v if v is None else unpacked(v, name) for v in self.saved() or (None,) * (len(self.edges) + 1)
+        ]
+        if self.signature is not None:
+            known = [Aval(*meta) for meta in self.signature]
+            *args, out = [k if v is None else v for v, k in zip((*args, out), known, strict=True)]
         return state.compute(_cotangents, self.op, self.params, self.edges, grads[0], out, args)
 
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
         needed = tuple(edge is not None for edge in self.edges)
-        avals = tuple(self._aval(i) for i in range(len(self.edges)))
-        of_op = plan(self.op, tuple(sorted(self.params.items())), avals)
-        return recorded_adjoint(self, of_op, needed, grads, self.saved())
+        values = self.saved() or (None,) * (len(self.edges) + 1)
+        signature = tuple([self._meta(i, values[i]) for i in range(len(self.edges))])
+        of_op = plan(self.op, tuple(self.params.items()), signature)
+        return recorded_adjoint(self, of_op, needed, grads, values)
 
-    def _aval(self, i: int) -> Aval:
-        value, edge = self.values[i], self.edges[i]
-        if value.__class__ is tuple:
-            return Aval(value[0].shape, value[0].dtype)
-        if value is not None and not isinstance(value, Packed):
-            return value if isinstance(value, Aval) else aval_of(value)
+    def _meta(self, i: int, value: Any) -> Meta:
+        """The shape and dtype that an operand was computed with."""
+        if self.signature is not None:
+            return self.signature[i]
+        array, edge = value[0] if value.__class__ is tuple else value, self.edges[i]
+        if isinstance(array, (np.ndarray, np.generic)):
+            return array.shape, array.dtype
         shape, dtype = self.metas[0]
-        return Aval(shape if edge is None else edge[0].metas[edge[1]][0], dtype)
+        if edge is not None:
+            return edge[0].metas[edge[1]][0], dtype
+        return (() if isinstance(array, Number) else shape), dtype
 
 
 def _cotangents(op: Op, params: Params, edges: Any, g: Any, out: Any, args: list[Any]) -> Sequence[Any]:
@@ -130,55 +141,58 @@ def aval_of(value: Any) -> Aval:
 
 def apply_op(op: Op, operands: Sequence[Any], params: Params, name: str) -> Tensor:
     arrays = arrays_of(operands)
-    if op.kind in ("map", "reduce") and any(a.size >= LARGE for a in arrays if a.__class__ is _ndarray):
-        return apply_function(op, operands, params, name)  # type: ignore[no-any-return]
+    if op.kind in ("map", "reduce"):
+        for a in arrays:
+            if a.__class__ is _ndarray and a.size >= LARGE:
+                return apply_function(op, operands, params, name)  # type: ignore[no-any-return]
     result = state.compute(op.numpy, *arrays, **params)
     out = wrap(result if result.__class__ is _ndarray else np.asarray(result))
     edges = edges_of(operands)
     if edges is not None and out._array.dtype.kind == "f":
-        record_op(op, operands, arrays, params, name, out, edges)
+        record_op(op, operands, arrays, params, named(OpRecord, name), out, edges)
     return out
 
 
 def record_op(
-    op: Op, operands: Sequence[Any], arrays: list[Any], params: Params, name: str, out: Tensor, edges: Any
+    op: Op, operands: Sequence[Any], arrays: list[Any], params: Params, kind: Any, out: Tensor, edges: Any
 ) -> None:
-    """Put an op on the tape that has been computed."""
+    """Put an op that has been computed on the tape, as a record of this kind."""
     needed = tuple([edge is not None for edge in edges])
-    kept = _KEPT.get((op, needed))
-    if kept is None:
-        kept = _KEPT[op, needed] = _to_keep(op, params, arrays, needed)
-    reads_arguments, reads_result, directly = kept
-    if not directly:
-        record_plan(plan_of(op, params, arrays), operands, arrays, name, (out,), edges)
+    keep = _KEEP.get((op, needed), False)
+    if keep is False:
+        keep = _KEEP[op, needed] = _to_keep(op, params, arrays, needed)
+    if keep is None:
+        record_plan(plan_of(op, params, arrays), operands, arrays, kind.__name__, (out,), edges)
         return
     array = out._array
-    record = named(OpRecord, name)(edges, ((array.shape, array.dtype),))
+    record = kind(edges, ((array.shape, array.dtype),))
     record.op = op
     record.params = params
     out._edge = (record, 0)
-    known = op.kind != "map"
-    values = [
-        saved(a, x) if wanted else aval_of(a) if known else None
-        for a, x, wanted in zip(arrays, operands, reads_arguments, strict=True)
-    ]
-    values.append(saved(array, out) if reads_result else aval_of(array) if known else None)
-    record.values = values
+    if op.kind != "map":
+        record.signature = tuple([(a.shape, a.dtype) for a in (*arrays, array)])
+    if keep:
+        count = len(arrays)
+        values: list[Any] = [None] * (count + 1)
+        for i in keep:
+            values[i] = saved(arrays[i], operands[i]) if i < count else saved(array, out)
+        record.values = values
 
 
-_KEPT: dict[tuple[Op, Mask], tuple[Mask, bool, bool]] = {}
+_KEEP: dict[tuple[Op, Mask], tuple[int, ...] | None] = {}
 
 
-def _to_keep(op: Op, params: Params, arrays: list[Any], needed: Mask) -> tuple[Mask, bool, bool]:
-    """Which arguments to save, whether to save the result, and whether the op's rule can run as it is.
+def _to_keep(op: Op, params: Params, arrays: list[Any], needed: Mask) -> tuple[int, ...] | None:
+    """Which of an op's arguments and (last) its result to save; None if its rule cannot run as it is.
 
-    It cannot where it would also compute cotangents that are not needed from values that are not saved.
+    It cannot where it would also compute cotangents that are not needed, from values that are not saved.
     """
     avals = [aval_of(a) for a in arrays]
-    *arguments, result = reads(op, params, avals, needed)
+    found = reads(op, params, avals, needed)
     every = tuple([isinstance(a, np.ndarray) and a.dtype.kind == "f" for a in arrays])
-    directly = op.partials is not None or reads(op, params, avals, every) == (*arguments, result)
-    return tuple(arguments), result, directly
+    if op.partials is None and reads(op, params, avals, every) != found:
+        return None
+    return found
 
 
 # Functions of ops -----------------------------------------------------------------------------------------
@@ -222,27 +236,27 @@ def recorded_adjoint(
 ) -> Sequence[Any]:
     """Run an adjoint on tensors, as an operation that is recorded in turn."""
     adjoint = of.adjoint(needed)
-    seeds = [wrap(np.zeros(*m)) if g is None else g for g, m in zip(grads, record.metas, strict=True)]
-    operands = [*seeds, *(tensor_again(record, i, values[i]) for i in adjoint.reads)]
+    operands = [wrap(np.zeros(*m)) if g is None else g for g, m in zip(grads, record.metas, strict=True)]
+    for node, place in zip(adjoint.graph.inputs[len(operands) :], adjoint.reads, strict=True):
+        operands.append(tensor_again(record, place, values[place], node.dtype))
     name = f"{record.name().rstrip('0123456789')}Backward0"
-    arrays = [np.asarray(a) for a in arrays_of(operands)]
-    return spread_out(run_plan(adjoint.plan(), operands, arrays, name), needed)
+    return spread_out(run_plan(adjoint.plan(), operands, [t._array for t in operands], name), needed)
 
 
-def tensor_again(record: Record, place: int, value: Any) -> Any:
+def tensor_again(record: Record, place: int, value: Any, dtype: np.dtype[Any]) -> Tensor:
     """A saved value as the tensor that it was, with its place on the tape."""
     array = unpacked(value, record.name())
     count = len(record.edges)
     edge = (record, place - count) if place >= count else record.edges[place]
-    if edge is not None and hasattr(edge[0], "variable"):
-        return edge[0].variable
-    out = wrap(np.asarray(array))
+    if edge is not None and hasattr(edge[0], "variable") and array is edge[0].variable._array:
+        return edge[0].variable  # type: ignore[no-any-return]
+    out = wrap(np.asarray(array, dtype))
     out._edge = edge
     return out
 
 
 def plan_of(function: Callable[..., Any], params: Params, arrays: Sequence[Any]) -> Plan:
-    return plan(function, tuple(sorted(params.items())), tuple([Aval(a.shape, a.dtype) for a in arrays]))
+    return plan(function, tuple(params.items()), tuple([(a.shape, a.dtype) for a in arrays]))
 
 
 def apply_function(
@@ -253,27 +267,17 @@ def apply_function(
     arrays: Sequence[Any] | None = None,
 ) -> Any:
     """Like apply, for a function; `arrays` stand for the operands where they have been cast."""
-    arrays = [np.asarray(a) for a in (arrays_of(operands) if arrays is None else arrays)]
-    made = plan_of(function, params, arrays)
-    results = run_plan(made, operands, arrays, name)
+    given = [a if a.__class__ is _ndarray else np.asarray(a) for a in arrays or arrays_of(operands)]
+    results = run_plan(plan_of(function, params, given), operands, given, name)
     return results[0] if len(results) == 1 else results
 
 
-def run_plan(made: Plan, operands: Sequence[Any], arrays: list[Array], name: str) -> tuple[Tensor, ...]:
-    results = state.compute(made.evaluate, arrays)
-    given = {id(a) for a in arrays}
-    outputs = tuple(wrap(_own(r, given)) for r in results)
+def run_plan(made: Plan, operands: Sequence[Any], arrays: list[Array], name: str) -> Sequence[Tensor]:
+    outputs = [wrap(a) for a in state.compute(made.run, arrays)]
     edges = edges_of(operands)
     if edges is not None and any(o._array.dtype.kind == "f" for o in outputs):
         record_plan(made, operands, arrays, name, outputs, edges)
-    return outputs
-
-
-def _own(array: Array, given: set[int]) -> Array:
-    """The array in memory of its own."""
-    if id(array) in given or isinstance(array.base, np.ndarray) and id(array.base) in given:
-        return array.copy()
-    return array if array.flags.writeable else array.copy()
+    return outputs if len(outputs) == 1 else tuple(outputs)
 
 
 def record_plan(
@@ -295,4 +299,4 @@ def record_plan(
             out._edge = (record, number)
     sources = (*operands, *outputs)
     values = [*arrays, *(o._array for o in outputs)]
-    record.values = [saved(values[i], sources[i]) for i in made.adjoint(needed).reads]
+    record.values = [saved(values[i], sources[i]) for i in made.adjoint(needed).reads] or ()

@@ -80,8 +80,15 @@ def shape_argument(size: Sequence[Any], function: str) -> Shape:
         [n if n.__class__ is int else _extent(n, i, function, one_by_one) for i, n in enumerate(size, 1)]
     )
     if shape and min(shape) < 0:
-        raise RuntimeError(f"{function}: Dimension size must be non-negative.")
+        if function == "zeros":
+            raise RuntimeError("zeros: Dimension size must be non-negative.")
+        raise negative_dimension(shape)
     return shape
+
+
+def negative_dimension(shape: Shape) -> RuntimeError:
+    lowest = next(n for n in shape if n < 0)
+    return RuntimeError(f"Trying to create tensor with negative dimension {lowest}: {list(shape)}")
 
 
 def _extent(n: Any, position: int, function: str, one_by_one: bool) -> int:

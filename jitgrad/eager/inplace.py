@@ -96,10 +96,8 @@ def _title(given: np.dtype[Any]) -> str:
 
 def _keep_own(record: Record, array: Array) -> None:
     """Give a record a copy of the operand that its own result is about to overwrite."""
-    if record.values:
-        record.values = [
-            v[0].copy() if v.__class__ is tuple and v[0] is array else v for v in record.values
-        ]
+    if record.values.__class__ is list:
+        record.values = [v[0].copy() if v.__class__ is tuple and v[0] is array else v for v in record.values]
 
 
 def _adopt(edge: Edge, t: Tensor, result: Array) -> None:
@@ -109,7 +107,7 @@ def _adopt(edge: Edge, t: Tensor, result: Array) -> None:
         metas = list(record.metas)
         metas[number] = (t._array.shape, t._array.dtype)
         record.metas = tuple(metas)
-    if record.values:
+    if record.values.__class__ is list:
         record.values = [
             (t._array, version_of(t), t._version) if v.__class__ is tuple and v[0] is result else v
             for v in record.values
@@ -161,14 +159,26 @@ def _overwritten(x: Node, values: Node) -> Node:
 def overwrite(t: Tensor, values: Tensor, name: str) -> Tensor:
     """t.copy_(values), under a name on the tape."""
     guard(t)
-    if state.grad and (t.requires_grad or values.requires_grad) and t._array.dtype.kind == "f":
-        return write(t, apply_function(_overwritten, (t, values), {}, name))
+    array, new = t._array, values._array
     try:
-        np.copyto(t._array, values._array, "unsafe")
+        if state.grad and (t.requires_grad or values.requires_grad) and array.dtype.kind == "f":
+            return write(t, apply_function(_overwritten, (t, values), {}, name))
+        state.compute(np.copyto, array, new, "unsafe")
     except ValueError:
-        raise RuntimeError(
-            f"The size of tensor a ({list(t._array.shape)}) must match the size of tensor b "
-            f"({list(values._array.shape)}): values do not broadcast to what is written to"
-        ) from None
+        raise _unfit(array.shape, new.shape) from None
     version_of(t)[0] += 1
     return t
+
+
+def _unfit(shape: tuple[int, ...], given: tuple[int, ...]) -> RuntimeError:
+    """What to raise for values that do not broadcast to what is written to."""
+    for place, (n, m) in enumerate(zip(reversed(shape), reversed(given), strict=False), 1):
+        if n != m and 1 not in (n, m):
+            return RuntimeError(
+                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension "
+                f"{max(len(shape), len(given)) - place}"
+            )
+    broadcast_shape = list(np.broadcast_shapes(shape, given))
+    return RuntimeError(
+        f"output with shape {list(shape)} doesn't match the broadcast shape {broadcast_shape}"
+    )

@@ -25,7 +25,10 @@ class _State(threading.local):
         self.inference = False
         self.anomaly = False
         self.check_nan = True
+        self.running: Any = None  # the backward pass
+        self.evaluating: Any = None  # the record whose backward runs, while anomalies are looked for
         self.saved_hooks: list[tuple[Callable[..., Any], Callable[..., Any]]] = []
+        self.saved_hooks_refused: str | None = None
         context = Context()
         context.run(np.seterr, all="ignore")
         self.compute = context.run
@@ -164,3 +167,11 @@ def is_grad_enabled() -> bool:
 
 def is_inference_mode_enabled() -> bool:
     return state.inference
+
+
+def is_anomaly_enabled() -> bool:
+    return state.anomaly
+
+
+def is_anomaly_check_nan_enabled() -> bool:
+    return state.check_nan

@@ -76,9 +76,7 @@ def is_sequence(data: Any) -> bool:
 
 
 def no_dtype(data: Any) -> RuntimeError:
-    kind = type(data)
-    module = "" if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}."
-    return RuntimeError(f"Could not infer dtype of {module}{kind.__name__}")
+    return RuntimeError(f"Could not infer dtype of {type(data).__name__}")
 
 
 # Nested sequences -----------------------------------------------------------------------------------------
@@ -87,8 +85,11 @@ def no_dtype(data: Any) -> RuntimeError:
 def _all_arrays(data: Any) -> bool:
     if not isinstance(data, (list, tuple)) or not data or not isinstance(data[0], np.ndarray):
         return False
+    shape = data[0].shape
+    if not shape or not all(isinstance(a, np.ndarray) and a.shape == shape for a in data):
+        return False
     warnings.warn(SLOW, UserWarning, stacklevel=4)
-    return all(isinstance(a, np.ndarray) and a.shape == data[0].shape and a.ndim for a in data)
+    return True
 
 
 def _stacked(arrays: Sequence[Array], dtype: NumpyDtype | None) -> Array:

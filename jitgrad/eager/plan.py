@@ -131,12 +131,21 @@ def _cut(outputs: Sequence[Node], known: dict[Node, Node]) -> tuple[Node, ...]:
 class Plan:
     """A traced function: its graph, how to run it, and its adjoints by which inputs need one."""
 
-    __slots__ = ("_adjoints", "evaluate", "graph")
+    __slots__ = ("_adjoints", "_borrowed", "_evaluate", "graph")
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.evaluate = Evaluator(simplify(graph))
+        simple = simplify(graph)
+        self._evaluate = Evaluator(simple)
+        self._borrowed = [i for i, o in enumerate(simple.outputs) if o.op.kind in ("leaf", "view")]
         self._adjoints: dict[Mask, Adjoint] = {}
+
+    def run(self, arrays: Sequence[Array]) -> list[Array]:
+        """The outputs, each in memory of its own."""
+        results = self._evaluate(arrays)
+        for i in self._borrowed:
+            results[i] = np.array(results[i])
+        return results
 
     def adjoint(self, needed: Mask) -> Adjoint:
         found = self._adjoints.get(needed)
@@ -153,16 +162,19 @@ def trace(function: Callable[..., Any], avals: Sequence[Aval], params: dict[str,
     return Graph(inputs, tuple(as_node(o) for o in outputs))
 
 
+Signature = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
+
+
 @lru_cache(maxsize=4096)
-def plan(function: Callable[..., Any], params: Hashable, avals: tuple[Aval, ...]) -> Plan:
-    """The plan of a function for one signature; `params` are its keyword arguments as sorted items."""
+def plan(function: Callable[..., Any], params: Hashable, signature: Signature) -> Plan:
+    """The plan of a function for arguments of these shapes and dtypes; `params` are its keyword arguments."""
+    avals = [Aval(shape, dtype) for shape, dtype in signature]
     return Plan(trace(function, avals, dict(params)))  # type: ignore[call-overload]
 
 
-def reads(op: Any, params: dict[str, Any], avals: Sequence[Aval], needed: Mask) -> Mask:
-    """Which of an op's arguments and (last) its result its derivative rule reads.
+def reads(op: Any, params: dict[str, Any], avals: Sequence[Aval], needed: Mask) -> tuple[int, ...]:
+    """Which of an op's arguments (and, numbered after them, its result) its derivative rule reads.
 
     The rules of the op table read the same values whatever the shapes.
     """
-    found = Adjoint(trace(op, avals, params), needed).reads
-    return tuple(i in found for i in range(len(needed) + 1))
+    return Adjoint(trace(op, avals, params), needed).reads

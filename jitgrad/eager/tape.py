@@ -7,12 +7,13 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jitgrad.eager.dtypes import TYPE_NAMES, Array, of
 from jitgrad.eager.modes import state
+from jitgrad.location import is_ours
 
 Edge = tuple["Record", int]
 Meta = tuple[tuple[int, ...], np.dtype[Any]]
@@ -25,8 +26,8 @@ FREED_TWICE = (
     "if you need to access saved tensors after calling backward."
 )
 
-_count = itertools.count()
-
+_ENDLESS = 1 << 62
+_numbers = iter(range(_ENDLESS))  # tells what it gives next, which itertools.count does not
 
 Saved = tuple[Array, Version, int]  # an array, the version of its memory, and which one was saved
 
@@ -36,11 +37,17 @@ def intact(entry: Saved, owner: str) -> Array:
     array, version, at = entry
     if version[0] != at:
         kind = f"torch.{TYPE_NAMES.get(of(array.dtype), 'Tensor')} {list(array.shape)}"
+        hint = (
+            "the backtrace further above shows the operation that failed to compute its gradient. The "
+            "variable in question was changed in there or anywhere later. Good luck!"
+            if state.anomaly
+            else "enable anomaly detection to find the operation that failed to compute its gradient, with "
+            "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        )
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{kind}], which is an operand or result of {owner}, is at version {version[0]}; expected version "
-            f"{at} instead. Hint: enable anomaly detection to find the operation that failed to compute its "
-            "gradient, with torch.autograd.set_detect_anomaly(True)."
+            f"{at} instead. Hint: {hint}"
         )
     return array
 
@@ -55,7 +62,13 @@ class Packed:
         self.unpack = unpack
 
     def get(self) -> Array:
-        array: Array = self.unpack(self.content)._array
+        unpacked = self.unpack(self.content)
+        if not hasattr(unpacked, "_array"):
+            raise TypeError(
+                "Output of saved tensor unpack_hook expected to be a Tensor but got result of type "
+                f"{type(unpacked).__name__}"
+            )
+        array: Array = unpacked._array
         return array
 
 
@@ -108,16 +121,16 @@ class Record:
 
     edges: tuple[Edge | None, ...]
     metas: tuple[Meta, ...]
-    values: Any = ()  # what is saved; None once it has been freed
+    values: Any = ()  # a list where something is saved, None once that has been freed
     hooks: Hooks | None = None
-    trace: list[str] | None = None
+    trace: Trace | None = None
 
     def __init__(self, edges: tuple[Edge | None, ...], metas: tuple[Meta, ...]) -> None:
         self.edges = edges
         self.metas = metas
-        self.sequence = next(_count)
+        self.sequence: float = next(_numbers)
         if state.anomaly:
-            remember_forward(self)
+            self.trace = Trace(_user_stack(), state.evaluating)
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
         """The gradients of the operands, given those of the outputs, as arrays."""
@@ -126,11 +139,6 @@ class Record:
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
         """The same on tensors, recorded, so that it can be differentiated again."""
         raise NotImplementedError
-
-    def release(self) -> None:
-        """Free what was saved."""
-        if self.values:
-            self.values = None
 
     def saved(self) -> Any:
         if self.values is None:
@@ -167,15 +175,30 @@ class Record:
         self.hooked().after = hooks
 
     def _sequence_nr(self) -> int:
-        return self.sequence
+        return int(self.sequence)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}>"
 
 
-def remember_forward(record: Record) -> None:
-    """Keep where the operation was called, for the report of an anomaly."""
-    record.trace = traceback.format_stack()[:-3]
+class Trace(NamedTuple):
+    """Where an operation was called; if a backward pass has recorded it, also for which record."""
+
+    stack: str
+    induced_by: Record | None
+
+
+def _user_stack() -> str:
+    frames = [frame for frame in traceback.extract_stack() if not is_ours(frame.filename)]
+    return "".join(traceback.format_list(frames))
+
+
+class GradientEdge(NamedTuple):
+    """Where on the tape the gradient of a tensor arrives; it stands for the tensor in `grad` and `backward`."""
+
+    node: Record
+    output_nr: int
+    ownership_token: Any = None
 
 
 @cache
@@ -185,18 +208,33 @@ def named(kind: type[Record], name: str) -> Any:
 
 
 class AccumulateGrad(Record):
-    """Where gradients of a leaf end: they are added to its `.grad`."""
+    """Where gradients of a leaf end: they are added to its `.grad`.
+
+    It comes just before the operation that it is made for, and so has its turn in a backward pass right after
+    that operation; of several made for the same operation, the first operand's goes first.
+    """
+
+    _made = itertools.count()
 
     def __init__(self, variable: Any) -> None:
         array = variable._array
         super().__init__((), ((array.shape, array.dtype),))
         self.variable = variable
+        self.hooks = variable._hooks
+        self.sequence = _ENDLESS - _numbers.__length_hint__() - 0.5
+        self.number = next(AccumulateGrad._made)
+
+    def __lt__(self, other: AccumulateGrad) -> bool:
+        return self.number < other.number
 
     def name(self) -> str:
         return "torch::autograd::AccumulateGrad"
 
-    def release(self) -> None:
-        pass
+    def hooked(self) -> Hooks:
+        """The hooks, which stay with the leaf."""
+        if self.hooks is None:
+            self.hooks = self.variable._hooks = Hooks()
+        return self.hooks
 
 
 def sink(leaf: Any) -> Edge:
@@ -204,6 +242,5 @@ def sink(leaf: Any) -> Edge:
     record = leaf._sink and leaf._sink()
     if record is None:
         record = AccumulateGrad(leaf)
-        record.hooks = leaf._hooks
         leaf._sink = weakref.ref(record)
     return record, 0

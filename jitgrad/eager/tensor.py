@@ -164,10 +164,7 @@ class Tensor:
         edge = self.edge()
         if edge is not None:
             return Handle(edge[0].hooked().on_output, (edge[1], hook))
-        if self._hooks is None:
-            self._hooks = Hooks()
-            sink(self)[0].hooks = self._hooks
-        return Handle(self._hooks.on_output, (0, hook))
+        return Handle(sink(self)[0].hooked().on_output, (0, hook))
 
     def register_post_accumulate_grad_hook(self, hook: Any) -> Handle:
         """Call hook(tensor) each time a backward pass has added to this leaf's `.grad`."""

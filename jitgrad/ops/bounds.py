@@ -1,4 +1,4 @@
-"""Elementwise ops that hold numbers within bounds, with PyTorch's derivatives at the bounds and beside NaN."""
+"""Elementwise ops that hold numbers within bounds, with PyTorch's derivatives at the bounds."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ clamp: Op = map_op(
     typing=_typed,
     **_masked(_between_masks),
     cost=3,
-    undefined="at a bound the derivative is that of x, that of a NaN is 0; bounds in the wrong order give the upper one",
+    undefined="at a bound the derivative is that of x; a NaN has 0; of bounds in the wrong order the upper counts",
     samples=with_kinks(
         only("fi", _triples),
         (

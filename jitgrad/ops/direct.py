@@ -45,8 +45,8 @@ rsqrt: Op = _direct(
     undefined="rsqrt'(0) = -inf",
     kinks=((([0.0, 4.0],), ([-np.inf, -1 / 16],)),),
 )
-nextafter: Op = _direct(
-    "nextafter",
+step_towards: Op = _direct(
+    "step_towards",
     lambda x, y: np.nextafter(x, y),
     np.nextafter,
     lambda out, x, y: 1,

@@ -42,10 +42,7 @@ class VectorMath:
         if dtype is _FLOAT32 or dtype is _FLOAT64:  # nearly every call
             if len(args) == 1 or getattr(args[1], "dtype", None) is dtype:
                 return self._routine(*args)
-        given = [
-            type(a) if isinstance(a, (int, float)) and not isinstance(a, bool) else np.asarray(a).dtype
-            for a in args
-        ]
+        given = [type(a) if type(a) in (int, float) else np.asarray(a).dtype for a in args]
         if all(isinstance(g, type) for g in given):
             given = [np.dtype(g) for g in given]
         *wanted, dtype = self._typing(*given)
