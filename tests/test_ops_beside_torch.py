@@ -190,6 +190,20 @@ LINEAR: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Array, ...
         (square(),),
     ),
     "lstsq": (op("lstsq"), lambda a, b: torch.linalg.lstsq(a, b).solution, (near(4, 3), near(4, 2))),
+    "lu": (op("lu"), torch.linalg.lu, (near(2, 3, 3),)),
+    "lu of a tall matrix": (op("lu"), torch.linalg.lu, (near(4, 2),)),
+    "lu of a wide matrix": (op("lu"), torch.linalg.lu, (near(2, 4),)),
+    "lu_factor": (op("lu_factor"), torch.linalg.lu_factor, (near(4, 4),)),
+    "lu_solve": (
+        lambda a, b: op("lu_solve")(*op("lu_factor")(a), b),
+        lambda a, b: torch.linalg.lu_solve(*torch.linalg.lu_factor(a), b),
+        (near(3, 3), near(3, 2)),
+    ),
+    "lu_solve of the transpose": (
+        lambda a, b: op("lu_solve")(*op("lu_factor")(a), b, adjoint=True),
+        lambda a, b: torch.linalg.lu_solve(*torch.linalg.lu_factor(a), b, adjoint=True),
+        (near(3, 3), near(3, 2)),
+    ),
     "nuclear norm": (
         lambda a: op("matrix_norm")(a, ord="nuc"),
         lambda a: torch.linalg.matrix_norm(a, "nuc"),

@@ -78,6 +78,13 @@ def prepare_interpreter(workload: Workload, arrays: list[Array]) -> Call:
     return lambda: function(*arrays)
 
 
+@engine("eager")
+def prepare_eager(workload: Workload, arrays: list[Array]) -> Call:
+    """jitgrad's tensors, with an ordinary backward pass."""
+    loss, tensors, wrt = torch_parts(jitgrad, workload, arrays)
+    return backward_call(jitgrad, loss, tensors, wrt)
+
+
 @engine("jax", "jax")
 def prepare_jax(workload: Workload, arrays: list[Array]) -> Call:
     """jax.jit(jax.value_and_grad), waited for."""
@@ -114,10 +121,10 @@ def prepare_autograd(workload: Workload, arrays: list[Array]) -> Call:
     return lambda: function(*arrays)
 
 
-def torch_parts(workload: Workload, arrays: list[Array]) -> tuple[Callable[..., Any], list[Any], list[Any]]:
+def torch_parts(
+    torch: Any, workload: Workload, arrays: list[Array]
+) -> tuple[Callable[..., Any], list[Any], list[Any]]:
     """Return the loss in PyTorch's names, all tensors, and those of them to differentiate."""
-    import torch
-
     same = ("exp", "erf", "log", "mean", "sin", "sqrt", "sum", "tanh")
     xp = types.SimpleNamespace(
         **{name: getattr(torch, name) for name in same},
@@ -140,7 +147,7 @@ def prepare_torch(workload: Workload, arrays: list[Array]) -> Call:
     """PyTorch eager."""
     import torch
 
-    loss, tensors, wrt = torch_parts(workload, arrays)
+    loss, tensors, wrt = torch_parts(torch, workload, arrays)
     return backward_call(torch, loss, tensors, wrt)
 
 
@@ -149,7 +156,7 @@ def prepare_torch_compile(workload: Workload, arrays: list[Array]) -> Call:
     """torch.compile of the loss, with an ordinary backward pass."""
     import torch
 
-    loss, tensors, wrt = torch_parts(workload, arrays)
+    loss, tensors, wrt = torch_parts(torch, workload, arrays)
     return backward_call(torch, torch.compile(with_own_code(loss)), tensors, wrt)  # type: ignore[arg-type]
 
 
@@ -170,7 +177,7 @@ def prepare_torch_compile_grad(workload: Workload, arrays: list[Array]) -> Call:
     """torch.compile of torch.func.grad_and_value: forward and backward in one graph."""
     import torch
 
-    loss, tensors, _ = torch_parts(workload, arrays)
+    loss, tensors, _ = torch_parts(torch, workload, arrays)
     argnums = workload.argnums
 
     def value_and_grad(*tensors: Any) -> Any:

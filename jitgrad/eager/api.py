@@ -36,6 +36,7 @@ from jitgrad.eager.dtypes import uint8 as uint8
 from jitgrad.eager.dtypes import uint16 as uint16
 from jitgrad.eager.dtypes import uint32 as uint32
 from jitgrad.eager.dtypes import uint64 as uint64
+from jitgrad.eager.backward import backward as _backward  # noqa: F401  (gives tensors their method)
 from jitgrad.eager.factory import *
 from jitgrad.eager.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
 from jitgrad.eager.modes import enable_grad as enable_grad
@@ -49,6 +50,7 @@ from jitgrad.eager.products import *
 from jitgrad.eager.random import *
 from jitgrad.eager.reduction import *
 from jitgrad.eager.sampling import *
+from jitgrad.eager.serialization import *
 from jitgrad.eager.shape import *
 from jitgrad.eager.size import Size as Size
 from jitgrad.eager.tensor import Tensor as Tensor

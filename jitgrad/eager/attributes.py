@@ -13,8 +13,8 @@ from jitgrad.eager.constructors import TYPE_OF, TYPES, tensortype
 from jitgrad.eager.conversion import converted
 from jitgrad.eager.define import define
 from jitgrad.eager.device import CPU
-from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import channels_last, channels_last_3d, strided
+from jitgrad.eager.memory import UntypedStorage, offset_of, root_of, storage_of, strides_of
 from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 
@@ -47,18 +47,6 @@ def _existing(dim: Any, ndim: int) -> int:
     return dimension(dim, ndim)
 
 
-def strides_of(array: Array) -> tuple[int, ...]:
-    """The strides of an array, counted in elements."""
-    if array.size == 0 or (array.flags.c_contiguous and 1 in array.shape):
-        shape = array.shape
-        strides = [1] * len(shape)
-        for i in range(len(shape) - 2, -1, -1):
-            strides[i] = strides[i + 1] * max(shape[i + 1], 1)
-        return tuple(strides)
-    size = array.dtype.itemsize
-    return tuple([s // size for s in array.strides])
-
-
 @define("stride")
 def _stride(self: Tensor, dim: Any = None) -> Any:
     """Return how many elements apart neighbours lie in memory, along all axes or one."""
@@ -84,46 +72,9 @@ attribute("names", lambda self: (None,) * self._array.ndim)
 # Memory ---------------------------------------------------------------------------------------------------
 
 
-def root_of(array: Array) -> Array:
-    """The array that holds the memory on which another lies."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
-
-
-def offset_of(array: Array) -> int:
-    """Where an array starts in the memory of its root, counted in elements."""
-    start: int = array.ctypes.data - root_of(array).ctypes.data
-    return start // array.dtype.itemsize if array.size else 0
-
-
-define("storage_offset")(lambda self: offset_of(self._array))
+define("storage_offset")(lambda self: offset_of(self._array) // self._array.dtype.itemsize)
 define("data_ptr")(lambda self: self._array.ctypes.data if self._array.size else 0)
-
-
-class UntypedStorage:
-    """The memory of a tensor, which its views share, as bytes."""
-
-    def __init__(self, array: Array) -> None:
-        self._root = root_of(array)
-
-    def data_ptr(self) -> int:
-        return self._root.ctypes.data
-
-    def nbytes(self) -> int:
-        low, high = np.lib.array_utils.byte_bounds(self._root)
-        return high - low if self._root.size else 0
-
-    size = __len__ = nbytes
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, UntypedStorage) and self._root is other._root
-
-    def __hash__(self) -> int:
-        return id(self._root)
-
-
-define("untyped_storage")(lambda self: UntypedStorage(self._array))
+define("untyped_storage")(lambda self: storage_of(self._array))
 
 
 @define("is_contiguous")
@@ -159,6 +110,7 @@ for _name in (
     attribute(f"is_{_name}", lambda self: False)
 
 define("get_device")(lambda self: -1)
+define("_is_view")(lambda self: self._view is not None)
 define("is_pinned")(lambda self, device=None: False)
 define("is_shared")(lambda self: False)
 define("is_coalesced")(lambda self: False)

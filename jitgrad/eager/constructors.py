@@ -131,14 +131,6 @@ def _make_subclass(cls: type[Tensor], data: Tensor, require_grad: bool = False) 
 Tensor._make_subclass = staticmethod(_make_subclass)  # type: ignore[attr-defined]
 
 
-@define("as_subclass")
-def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
-    """Return the tensor, with its place on the tape, as an object of a subclass."""
-    out: Tensor = object.__new__(cls)
-    out.__dict__.update(self.__dict__)
-    return out
-
-
 def set_default_tensor_type(t: Any) -> None:
     """Set the default dtype by a constructor or its name; `set_default_dtype` replaces it."""
     warnings.warn(

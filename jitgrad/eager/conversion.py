@@ -68,6 +68,17 @@ def _contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
     return self if self._array.flags.c_contiguous else clone(self, memory_format=memory_format)
 
 
+@define("as_subclass")
+def _as_subclass(self: Tensor, cls: type[Tensor]) -> Tensor:
+    """Return a tensor of a subclass on the same memory, which gradients pass through."""
+    out: Tensor = object.__new__(cls)
+    out.__dict__.update(self.detach().__dict__)
+    edges = edges_of((self,))
+    if edges is not None:
+        out._edge = named(Copied, "AliasBackward0")(edges, ((self._array.shape, self._array.dtype),)), 0
+    return out
+
+
 # Other dtypes ---------------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from jitgrad.ops import elementwise as elementwise
 from jitgrad.ops import estimates as estimates
 from jitgrad.ops import indexing as indexing
 from jitgrad.ops import linear as linear
+from jitgrad.ops import lu as lu
 from jitgrad.ops import matrices as matrices
 from jitgrad.ops import pointwise as pointwise
 from jitgrad.ops import ranks as ranks

@@ -54,12 +54,12 @@ class QRResult(NamedTuple):
     R: Any
 
 
-def _matrix(name: str, x: Any, square: bool = False) -> Any:
+def as_matrix(name: str, x: Any, square: bool = False) -> Any:
     """x in a floating dtype, with the axes of a matrix."""
     x = as_array(x)
     if len(x.shape) < 2 or (square and x.shape[-1] != x.shape[-2]):
         kind = "square matrices" if square else "matrices"
-        raise ValueError(f"{name}: needs {kind} in the last two axes, got shape {x.shape}")
+        raise np.linalg.LinAlgError(f"{name}: needs {kind} in the last two axes, got shape {x.shape}")
     return x if x.dtype.kind == "f" else as_dtype(x, np.float64)
 
 
@@ -75,19 +75,19 @@ _SQUARE = matrices(*decompositions.SQUARE)
 @composite(np.linalg.inv, samples=_SQUARE)
 def inv(a: Any) -> Any:
     """The inverse; LinAlgError for a singular matrix."""
-    return decompositions.inv(_matrix("inv", a, square=True))
+    return decompositions.inv(as_matrix("inv", a, square=True))
 
 
 @composite(np.linalg.det, samples=_SQUARE)
 def det(a: Any) -> Any:
     """The determinant, whose first derivative holds for singular matrices too."""
-    return decompositions.det(_matrix("det", a, square=True))
+    return decompositions.det(as_matrix("det", a, square=True))
 
 
 @composite(np.linalg.slogdet, samples=_SQUARE)
 def slogdet(a: Any) -> SlogdetResult:
     """The sign of the determinant and the logarithm of its size."""
-    return SlogdetResult(*decompositions.slogdet(_matrix("slogdet", a, square=True)))
+    return SlogdetResult(*decompositions.slogdet(as_matrix("slogdet", a, square=True)))
 
 
 def _solve_samples(d: Draw) -> list[Sample]:
@@ -98,8 +98,8 @@ def _solve_samples(d: Draw) -> list[Sample]:
 
 def _paired(name: str, a: Any, b: Any) -> tuple[Any, Any]:
     """A square matrix and right-hand sides in one dtype, over one batch."""
-    a = _matrix(name, a, square=True)
-    b = _matrix(name, b)
+    a = as_matrix(name, a, square=True)
+    b = as_matrix(name, b)
     dtype = np.result_type(a.dtype, b.dtype)
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     if a.shape[-1] != b.shape[-2]:
@@ -177,7 +177,7 @@ _pinv: Op = primitive(
 @composite(np.linalg.pinv, samples=matrices((3, 3), (4, 2), (2, 2, 4)))
 def pinv(a: Any, rcond: float = 1e-15) -> Any:
     """The pseudo-inverse; singular values up to rcond times the largest count as 0."""
-    return _pinv(_matrix("pinv", a), rcond=float(rcond))
+    return _pinv(as_matrix("pinv", a), rcond=float(rcond))
 
 
 def _lstsq_samples(d: Draw) -> list[Sample]:
@@ -192,7 +192,7 @@ def _lstsq_samples(d: Draw) -> list[Sample]:
 )
 def lstsq(a: Any, b: Any, rcond: float | None = None) -> Any:
     """The x of least norm that minimises the norm of a @ x - b, by the pseudo-inverse."""
-    a = _matrix("lstsq", a)
+    a = as_matrix("lstsq", a)
     if rcond is None:
         rcond = float(np.finfo(a.dtype).eps) * max(a.shape[-2:])
     return matmul(pinv(a, rcond), b)
@@ -225,7 +225,7 @@ def as_symmetric(x: Any, upper: bool = False) -> Any:
 
     So PyTorch's functions of symmetric matrices read one triangle and give a symmetric gradient.
     """
-    x = _matrix("as_symmetric", x, square=True)
+    x = as_matrix("as_symmetric", x, square=True)
     mean = symmetric(x)
     return stop_gradient(mirrored(x, upper)) + (mean - stop_gradient(mean))
 
@@ -236,7 +236,7 @@ def as_symmetric(x: Any, upper: bool = False) -> Any:
 )
 def cholesky(a: Any, /, *, upper: bool = False) -> Any:
     """The triangular factor of a positive definite matrix, of which only that triangle is read."""
-    x = mirrored(_matrix("cholesky", a, square=True), upper)
+    x = mirrored(as_matrix("cholesky", a, square=True), upper)
     return _transposed_if(decompositions.cholesky(x), upper)
 
 
@@ -269,7 +269,7 @@ def cholesky_solve(b: Any, factor: Any, upper: bool = False) -> Any:
 )
 def cholesky_inverse(factor: Any, upper: bool = False) -> Any:
     """The inverse of a, given its triangular factor."""
-    factor = _matrix("cholesky_inverse", factor, square=True)
+    factor = as_matrix("cholesky_inverse", factor, square=True)
     return cholesky_solve(np.eye(factor.shape[-1], dtype=factor.dtype), factor, upper)
 
 
@@ -281,7 +281,7 @@ def eigh(a: Any, UPLO: str = "L") -> EighResult:
     """The eigenvalues, ascending, and eigenvectors of a symmetric matrix, of which one triangle is read."""
     upper = UPLO.upper() == "U"
     factors = decompositions.eigh_upper if upper else decompositions.eigh
-    return EighResult(*factors(mirrored(_matrix("eigh", a, square=True), upper)))
+    return EighResult(*factors(mirrored(as_matrix("eigh", a, square=True), upper)))
 
 
 @composite(np.linalg.eigvalsh, samples=only("f", _symmetric_samples))
@@ -299,7 +299,7 @@ def _svd_samples(d: Draw) -> list[Sample]:
 @composite(np.linalg.svd, samples=only("f", _svd_samples))
 def svd(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermitian: bool = False) -> Any:
     """Singular vectors and values, descending; vectors without a singular value count as constants."""
-    x = _matrix("svd", a)
+    x = as_matrix("svd", a)
     wide = full_matrices and compute_uv and x.shape[-1] != x.shape[-2]
     parts = SVDResult(*(decompositions.svd_full if wide else decompositions.svd)(x))
     return parts if compute_uv else parts.S
@@ -319,7 +319,7 @@ def _qr_samples(d: Draw) -> list[Sample]:
 @composite(np.linalg.qr, samples=only("f", _qr_samples))
 def qr(a: Any, mode: str = "reduced") -> Any:
     """An orthogonal and an upper triangular factor; "r" gives the latter, "complete" needs m <= n."""
-    x = _matrix("qr", a)
+    x = as_matrix("qr", a)
     m, n = x.shape[-2:]
     if mode not in ("reduced", "r") and not (mode == "complete" and m <= n):
         raise ValueError(f'qr: mode {mode!r} of shape {x.shape} is not supported; "reduced" and "r" are')
@@ -428,7 +428,7 @@ def _norm_samples(d: Draw) -> list[Sample]:
 @composite(np.linalg.matrix_norm, samples=only("f", _norm_samples))
 def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
     """The norm of the last two axes: "fro", "nuc", 1, -1, 2, -2, inf or -inf."""
-    x = _matrix("matrix_norm", x)
+    x = as_matrix("matrix_norm", x)
     if ord not in (2, -2, "nuc"):
         return norm(x, ord, (-2, -1), keepdims)
     values = svdvals(x)
@@ -458,7 +458,7 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any
 )
 def cond(x: Any, p: Any = None) -> Any:
     """The condition number, by singular values or as the norms of the matrix and its inverse multiplied."""
-    x = _matrix("cond", x)
+    x = as_matrix("cond", x)
     if p in (None, 2, -2):
         values = svdvals(x)
         largest, smallest = max_(values, -1), min_(values, -1)
@@ -469,7 +469,7 @@ def cond(x: Any, p: Any = None) -> Any:
 @composite(np.linalg.matrix_rank, samples=matrices((3, 3), (4, 2), (2, 2, 3)))
 def matrix_rank(A: Any, tol: Any = None, hermitian: bool = False) -> Any:
     """How many singular values are above tol, by default eps times the largest times the longer side."""
-    x = _matrix("matrix_rank", A)
+    x = as_matrix("matrix_rank", A)
     values = svdvals(x)
     if tol is None:
         tol = max_(values, -1) * (max(x.shape[-2:]) * float(np.finfo(x.dtype).eps))

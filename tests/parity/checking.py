@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -47,7 +48,11 @@ class Failure:
     """One comparison that failed, and where."""
 
     what: str
-    message: str
+    where: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.where}: {self.problem}"
 
 
 @dataclass
@@ -68,7 +73,7 @@ class Row:
         if problem is None:
             self.passed[what] += 1
         else:
-            self.failures.append(Failure(what, f"{where}: {problem}"))
+            self.failures.append(Failure(what, where, problem))
 
     def failed(self, what: str) -> int:
         return sum(failure.what == what for failure in self.failures)
@@ -293,3 +298,12 @@ def _checked(name: str, library: Library) -> Row:
     if not_taken := one.row.held - one.row.taken:
         one.row.left_out["samples of op_db beyond the limit for each dtype"] += not_taken
     return one.row
+
+
+def surprises(row: Row, known: Mapping[tuple[str, str], str]) -> list[str]:
+    """What a test of this row has to complain of: unknown failures, known ones that are gone, no comparison."""
+    unknown = [str(failure) for failure in row.failures if (row.name, failure.what) not in known]
+    gone = [what for what in COLUMNS if (row.name, what) in known and not row.failed(what)]
+    unneeded = [f"{what}: no longer fails, so it is no known difference" for what in gone]
+    nothing = [] if row.passed else [f"nothing was compared: {dict(row.left_out)}"]
+    return [*unknown, *unneeded, *nothing]

@@ -7,14 +7,15 @@ import fnmatch
 import importlib
 import multiprocessing
 import os
+import re
 import sys
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import tensor_names
-from checking import COLUMNS, Row, check, is_offered
+from checking import COLUMNS, Failure, Row, check, is_offered
 from known import KNOWN
 from libraries import Library, subject
 from op_samples import LIMIT, OPS
@@ -99,16 +100,23 @@ def notes(rows: list[Row], library: Library, names: list[str]) -> Iterator[tuple
         yield title, [", ".join(lacking)]
 
 
-def failure_lines(rows: list[Row], most: int) -> list[str]:
-    """The failures of each op, at most so many in each column."""
-    lines: list[str] = []
+def cause(failure: Failure) -> str:
+    """The problem without its numbers and names, so that failures of one kind come together."""
+    words = re.sub(r"\[[^]]*\]|\([^)]*\)|'[^']*'", "_", failure.problem)
+    kind = re.sub(r"-?\b(nan|inf|[0-9][-+.0-9e]*)", "N", words)[:120]
+    return f"{failure.what}: {kind}"
+
+
+def failures_by_cause(rows: list[Row]) -> list[str]:
+    """One line for each kind of failure, the most frequent first: how many, in which ops, an example."""
+    found: dict[str, list[tuple[str, Failure]]] = defaultdict(list)
     for row in rows:
-        seen: Counter[str] = Counter()
         for failure in row.failures:
-            seen[failure.what] += 1
-            if seen[failure.what] <= most:
-                lines.append(f"{row.name} [{failure.what}] {failure.message}")
-        lines += [f"{row.name} [{what}] ... {n - most} more" for what, n in seen.items() if n > most]
+            found[cause(failure)].append((row.name, failure))
+    lines = []
+    for kind, members in sorted(found.items(), key=lambda item: -len(item[1])):
+        ops = ", ".join(dict.fromkeys(name for name, _ in members))
+        lines.append(f"{len(members)} x {kind} [in {ops}] for example {members[0][1]}")
     return lines
 
 
@@ -142,17 +150,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--library", default="jitgrad", help="the module to compare with torch")
     parser.add_argument("--ops", default="*", help="only ops whose name matches this pattern")
     parser.add_argument("--markdown", type=Path, help="write the report to this file")
-    parser.add_argument("--failures", type=int, default=3, help="failures and error texts shown for each op")
+    parser.add_argument("--texts", type=int, default=3, help="differing error texts shown for each op")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args(arguments)
     library = library_of(options.library)
     names = sorted(fnmatch.filter(OPS, options.ops))
     rows = compared(options.library, [n for n in names if is_offered(n, library)], options.processes)
-    texts = [f"{row.name} {line}" for row in rows for line in row.other_texts[: options.failures]]
+    texts = [f"{row.name} {line}" for row in rows for line in row.other_texts[: options.texts]]
     sections = [
         *notes(rows, library, names),
         ("Errors with another text: got | PyTorch's", texts),
-        ("Failures", failure_lines(rows, options.failures)),
+        ("Failures by cause", failures_by_cause(rows)),
     ]
     if options.markdown:
         options.markdown.write_text(markdown(rows, sections) + "\n")

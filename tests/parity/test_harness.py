@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import report
 import torch
-from checking import check
+from checking import check, surprises
 from libraries import subject
 
 AGREEING = (
@@ -103,6 +103,16 @@ def test_a_defect_is_found(defect: str) -> None:
         changed = Changed(**{name: function})
     row = check(name, subject(changed))
     assert row.failed(what), row.failures[:3]
+
+
+def test_known_differences_are_accepted_as_long_as_they_fail() -> None:
+    wrong = check("sin", subject(Changed(sin=lambda x: torch.sin(x).double())))
+    known = {("sin", "value"): "twice as exact"}
+    assert surprises(wrong, {})
+    assert not surprises(wrong, known)
+    assert surprises(check("sin", subject(torch)), known) == [
+        "value: no longer fails, so it is no known difference"
+    ]
 
 
 def test_what_is_not_compared_is_counted() -> None:
