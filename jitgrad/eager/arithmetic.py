@@ -16,6 +16,7 @@ from jitgrad.eager.plan import LARGE
 from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node, Op
+from jitgrad.ops.elementwise import SHORT_POWERS
 from jitgrad.ops.table import COMPOSITES, OPS
 
 __all__ = [
@@ -366,17 +367,18 @@ def pow(input: Any, exponent: Any) -> Tensor:
         if isinstance(exponent, Tensor) and not isinstance(input, Tensor):
             return _number_to_the(input, exponent)
         return _power(input, exponent)
+    if input.__class__ is Tensor and input._array.dtype.kind == "f" and exponent.__class__ is not complex:
+        if exponent in SHORT_POWERS:
+            return apply_function(_raised, (input,), {"exponent": exponent}, "PowBackward0")  # type: ignore[no-any-return]
+        return _to_the_number(input, exponent)
     arrays = in_common_dtype("pow", input, exponent)
     _integer_power("pow", arrays)
-    base = arrays[0]
-    if base.dtype.kind == "c":
-        return wrap(np.asarray(np.power(*arrays)))
-    if base.dtype.kind in "iub":
-        return wrap(np.asarray(np.power(base, arrays[1])))
-    value = float(exponent) if isinstance(exponent, bool) else exponent
-    return apply_function(_raised, (input,), {"exponent": value}, "PowBackward0", [base])  # type: ignore[no-any-return]
+    if arrays[0].dtype.kind == "f":
+        return _to_the_number(input, exponent)
+    return wrap(np.asarray(np.power(*arrays)))
 
 
+_to_the_number = binary("pow", OPS["power"], check=_integer_power, recorded="PowBackward0")
 _number_to_the = binary("pow", OPS["power"], check=_integer_power, recorded="PowBackward2")
 
 

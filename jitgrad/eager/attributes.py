@@ -66,7 +66,6 @@ define("ndimension")(lambda self: self._array.ndim)
 define("element_size")(lambda self: self._array.dtype.itemsize)
 attribute("itemsize", lambda self: self._array.dtype.itemsize)
 attribute("nbytes", lambda self: self._array.size * self._array.dtype.itemsize)
-attribute("names", lambda self: (None,) * self._array.ndim)
 
 
 # Memory ---------------------------------------------------------------------------------------------------
@@ -113,7 +112,6 @@ define("get_device")(lambda self: -1)
 define("_is_view")(lambda self: self._view is not None)
 define("is_pinned")(lambda self, device=None: False)
 define("is_shared")(lambda self: False)
-define("is_coalesced")(lambda self: False)
 define("is_conj")(lambda self: False)
 define("is_neg")(lambda self: False)
 

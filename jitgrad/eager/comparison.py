@@ -10,6 +10,7 @@ import numpy as np
 
 from jitgrad.eager.arithmetic import computed, in_common_dtype, shape_error
 from jitgrad.eager.define import define, operators
+from jitgrad.eager.dispatch import OpRecord
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.inplace import overwrite
 from jitgrad.eager.modes import state
@@ -20,6 +21,7 @@ from jitgrad.eager.operands import (
     scalar_type,
     wrong_combination,
 )
+from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ops.table import OPS
 
@@ -171,7 +173,11 @@ def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, inve
     if not any(isinstance(x, Tensor) for x in given) or not all(
         isinstance(x, (Tensor, *Number)) for x in given
     ):
-        signatures = ("Tensor elements, Tensor test", "Number element, Tensor test", "Tensor elements, Number test")
+        signatures = (
+            "Tensor elements, Tensor test",
+            "Number element, Tensor test",
+            "Tensor elements, Number test",
+        )
         raise wrong_combination(
             "isin",
             given,
@@ -239,7 +245,9 @@ def logical_not(input: Any) -> Tensor:
 # Bits -----------------------------------------------------------------------------------------------------
 
 
-def _bits(name: str, ufunc: Callable[..., Any], kernel: str = "", kinds: str = "biu") -> Callable[..., Tensor]:
+def _bits(
+    name: str, ufunc: Callable[..., Any], kernel: str = "", kinds: str = "biu"
+) -> Callable[..., Tensor]:
     """A function of the bits of two tensors, or of a tensor and a number on either side."""
     kernel = kernel or f"{name}_cpu"
 
@@ -317,6 +325,7 @@ def _condition(given: Any) -> Array:
     )
 
 
+_WHERE_RECORD = named(OpRecord, "WhereBackward0")
 _WHERE = (
     "Tensor condition",
     "Tensor condition, Tensor input, Tensor other, *, Tensor out = None",
@@ -355,7 +364,7 @@ def _chosen(condition: Tensor, x: Any, y: Any) -> Tensor:
     else:
         arrays = in_common_dtype("where", x, y)
     try:
-        return computed(OPS["where"], "WhereBackward0", (condition, x, y), [mask, *arrays])
+        return computed(OPS["where"], _WHERE_RECORD, (condition, x, y), [mask, *arrays])
     except RuntimeError:
         shapes = [np.shape(a) for a in arrays]
         if _broadcast(*shapes):

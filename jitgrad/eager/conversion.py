@@ -15,12 +15,11 @@ from jitgrad.eager.dispatch import apply_op, edges_of
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import contiguous_format, dtype_argument, order_of, preserve_format
 from jitgrad.eager.modes import state
-from jitgrad.eager.nested import supported
 from jitgrad.eager.tape import Record, named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ops.structure import cast
 
-__all__ = ["clone", "from_dlpack"]
+__all__ = ["clone"]
 
 NumpyDtype = np.dtype[Any]
 
@@ -358,15 +357,3 @@ def _dlpack_device(self: Tensor) -> tuple[int, int]:
 
 Tensor.__dlpack__ = _dlpack  # type: ignore[attr-defined]
 Tensor.__dlpack_device__ = _dlpack_device  # type: ignore[attr-defined]
-
-
-def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
-    """Make a tensor on the memory of another library's array, given by the DLPack protocol.
-
-    >>> import numpy as np, jitgrad
-    >>> jitgrad.from_dlpack(np.arange(3))
-    tensor([0, 1, 2])
-    """
-    if device is not None:
-        checked(device)
-    return wrap(supported(np.from_dlpack(ext_tensor, copy=copy)))

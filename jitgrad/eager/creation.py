@@ -1,4 +1,4 @@
-"""Makes tensors from values, from other arrays' memory, and by rule."""
+"""Makes tensors from values, of one value, and by rule."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from jitgrad.eager.factory import (
     shape_argument,
 )
 from jitgrad.eager.modes import state
-from jitgrad.eager.nested import array_from, supported
+from jitgrad.eager.nested import array_from
 from jitgrad.eager.tensor import Tensor, require_tensor
 
 __all__ = [
-    *("arange", "as_tensor", "empty", "empty_like", "empty_strided", "eye", "frombuffer", "from_numpy"),
+    *("arange", "empty", "empty_like", "empty_strided", "eye" ),
     *("full", "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor"),
     *("zeros", "zeros_like"),
 ]
@@ -61,64 +61,6 @@ def tensor(
     if device is not None:
         checked(device)
     return made(array_from(data, dtype_argument(dtype, "tensor")), requires_grad)
-
-
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """Return a tensor as it is, a NumPy array's memory as a tensor, and anything else as `tensor` does.
-
-    A dtype other than that of the data makes a copy, recorded if it is of a tensor.
-    """
-    if device is not None:
-        checked(device)
-    wanted = dtype_argument(dtype, "as_tensor")
-    if isinstance(data, Tensor):
-        return data if wanted in (None, data._array.dtype) else data.to(dtype)
-    if isinstance(data, np.ndarray) and wanted in (None, data.dtype):
-        return from_numpy(data)
-    return made(array_from(data, wanted))
-
-
-def from_numpy(ndarray: Any) -> Tensor:
-    """Make a tensor on the memory of a NumPy array.
-
-    Raises TypeError for dtypes that tensors do not have, ValueError for negative strides.
-
-    >>> import numpy as np, jitgrad
-    >>> a = np.zeros(2)
-    >>> jitgrad.from_numpy(a)[0] = 1
-    >>> a
-    array([1., 0.])
-    """
-    if not isinstance(ndarray, np.ndarray):
-        kind = type(ndarray)
-        module = "" if kind.__module__ == "builtins" else f"{kind.__module__}."
-        raise TypeError(f"expected np.ndarray (got {module}{kind.__name__})")
-    array = supported(ndarray)
-    if not array.flags.writeable:
-        warnings.warn(
-            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. This "
-            "means writing to this tensor will result in undefined behavior. You may want to copy the array to "
-            "protect its data or make it writable before converting it to a tensor. This type of warning will "
-            "be suppressed for the rest of this program.",
-            UserWarning,
-            stacklevel=2,
-        )
-    return made(as_root(array))
-
-
-def as_root(array: Array) -> Array:
-    """An array object of its own on the same memory, which does not show what memory lies around."""
-    if array.base is None:
-        return array.view(np.ndarray)
-    return np.asarray(memoryview(array)) if array.flags.writeable else array.view(np.ndarray)
-
-
-def frombuffer(
-    buffer: Any, *, dtype: Any, count: int = -1, offset: int = 0, requires_grad: bool = False
-) -> Tensor:
-    """Make a tensor of one axis on the memory of an object such as a bytearray."""
-    wanted = dtype_argument(dtype, "frombuffer")
-    return made(np.frombuffer(buffer, wanted or np.dtype(float), count, offset), requires_grad)
 
 
 # One value ------------------------------------------------------------------------------------------------

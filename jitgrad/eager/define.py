@@ -19,17 +19,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def define(
     *names: str, method: bool = True, in_place: bool = False, out: bool = False
 ) -> Callable[[Function], Function]:
-    """Declare a function: its method has the same names, `in_place` adds the method with a trailing underscore.
+    """Declare a function of tensors, and the method of the same names.
 
-    `out` lets the function (and method) write its result into a tensor given as `out=`. Without names, the
-    function's own is taken. The first parameter is the tensor itself.
+    Without names, the function's own is taken. `in_place` adds the method with a trailing underscore; `out`
+    lets the function, though not the method, write its result into a tensor given as `out=`.
     """
 
     def declare(function: Function) -> Function:
         public = with_out(function) if out else function
         for name in names or (function.__name__.strip("_"),):
             if method:
-                setattr(Tensor, name, public)
+                setattr(Tensor, name, function)
             if in_place:
                 written = inplace(function)
                 written.__name__ = f"{name}_"

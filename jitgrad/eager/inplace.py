@@ -19,6 +19,18 @@ from jitgrad.ops.structure import cast
 from jitgrad.ops.values import broadcast
 
 
+MULTIPLE = (
+    "This view is the output of a function that returns multiple views. Such functions do not allow the output "
+    "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+)
+CUSTOM = (
+    "This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
+    "logic to handle view+inplace would override the custom backward associated with the custom Function, "
+    "leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
+    "custom Function."
+)
+
+
 def guard(t: Tensor) -> None:
     """Refuse a write that would make gradients wrong."""
     array = t._array
@@ -46,9 +58,8 @@ def guard(t: Tensor) -> None:
         )
     if edge is not None and view.multiple:
         raise RuntimeError(
-            f"Output {edge[1]} of {edge[0].name()} is a view and is being modified inplace. This view is the "
-            "output of a function that returns multiple views. Such functions do not allow the output views "
-            "to be modified inplace. You should replace the inplace operation by an out-of-place one."
+            f"Output {edge[1]} of {type(edge[0]).__name__} is a view and is being modified inplace. "
+            f"{CUSTOM if view.multiple == CUSTOM else MULTIPLE}"
         )
     if edge is not None and not view.recorded:
         raise RuntimeError(
@@ -81,11 +92,21 @@ def write(t: Tensor, result: Tensor) -> Tensor:
             t._view.seen = version[0]
         return t
     _adopt(edge, t, new)
+    rebase(t, edge)
+    return t
+
+
+def rebase(t: Tensor, edge: Edge) -> None:
+    """Give a tensor that has been written to its new place on the tape; its base follows."""
+    retained = t.retains_grad
+    if retained and t._edge is not None:
+        del t._edge[0].hooked().retained[t._edge[1]]
     if t._view is not None:
         _write_base(t, edge)
-        t._view.seen = version[0]
+        t._view.seen = version_of(t)[0]
     t._edge = edge
-    return t
+    if retained:
+        t.retain_grad()
 
 
 def _title(given: np.dtype[Any]) -> str:
@@ -175,8 +196,8 @@ def _unfit(shape: tuple[int, ...], given: tuple[int, ...]) -> RuntimeError:
     for place, (n, m) in enumerate(zip(reversed(shape), reversed(given), strict=False), 1):
         if n != m and 1 not in (n, m):
             return RuntimeError(
-                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension "
-                f"{max(len(shape), len(given)) - place}"
+                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton "
+                f"dimension {max(len(shape), len(given)) - place}"
             )
     broadcast_shape = list(np.broadcast_shapes(shape, given))
     return RuntimeError(

@@ -20,8 +20,8 @@ def root_of(array: Array) -> Array:
 
 
 def strides_of(array: Array) -> Shape:
-    """The strides of an array, counted in elements; where they do not matter, those of elements in order."""
-    if array.size == 0 or (array.flags.c_contiguous and 1 in array.shape):
+    """The strides of an array, counted in elements; of an empty one, as if its elements lay in order."""
+    if array.size == 0:
         strides = [1] * array.ndim
         for i in range(array.ndim - 2, -1, -1):
             strides[i] = strides[i + 1] * max(array.shape[i + 1], 1)

@@ -67,6 +67,11 @@ def supported(array: Array) -> Array:
             "not currently supported. (You can probably work around this by making a copy of your array  with "
             "array.copy().) "
         )
+    if any(stride % array.dtype.itemsize for stride in array.strides):
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy array to "
+            "reallocate the memory."
+        )
     return array if array.dtype is found.numpy else array.view(found.numpy)
 
 

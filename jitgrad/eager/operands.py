@@ -42,7 +42,8 @@ def wrong_combination(name: str, given: tuple[Any, ...], *signatures: str) -> Ty
     types = ", ".join("Tensor" if isinstance(x, Tensor) else type(x).__name__ for x in given)
     listed = "".join(f" * ({s})\n" for s in signatures)
     return TypeError(
-        f"{name}() received an invalid combination of arguments - got ({types}), but expected one of:\n{listed}"
+        f"{name}() received an invalid combination of arguments - got ({types}), but expected "
+        f"one of:\n{listed}"
     )
 
 

@@ -9,15 +9,23 @@ import numpy as np
 
 from jitgrad.eager.arithmetic import computed, shape_error
 from jitgrad.eager.define import define
+from jitgrad.eager.dispatch import OpRecord
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.inplace import guard, overwrite, write
 from jitgrad.eager.operands import as_scalar, wrong_combination
+from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ops.table import OPS
 
 __all__ = ["fill", "masked_fill"]
 
-_NAMES = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int", "uint8": "unsigned char"}
+_NAMES = {
+    "float32": "float",
+    "float64": "double",
+    "int64": "long int",
+    "int32": "int",
+    "uint8": "unsigned char",
+}
 
 
 # One value ------------------------------------------------------------------------------------------------
@@ -79,7 +87,10 @@ def _copy(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 def _mask_and_value(x: Tensor, mask: Any, value: Any, name: str) -> tuple[Tensor, Tensor]:
     if not isinstance(mask, Tensor) or not isinstance(value, (Tensor, *Number, np.generic)):
         raise wrong_combination(
-            name, (x, mask, value), "Tensor input, Tensor mask, Tensor value", "Tensor input, Tensor mask, Number value"
+            name,
+            (x, mask, value),
+            "Tensor input, Tensor mask, Tensor value",
+            "Tensor input, Tensor mask, Number value",
         )
     if mask._array.dtype.kind != "b":
         dtype = mask._array.dtype.name
@@ -100,7 +111,7 @@ def _masked(x: Tensor, mask: Tensor, value: Tensor, name: str) -> Tensor:
     a: Array = x._array
     value_as = value._array if value._array.dtype is a.dtype else value._array.astype(a.dtype)
     try:
-        return computed(OPS["where"], name, (mask, value, x), [mask._array, value_as, a])
+        return computed(OPS["where"], named(OpRecord, name), (mask, value, x), [mask._array, value_as, a])
     except RuntimeError:
         raise shape_error([a.shape, mask._array.shape]) from None
 

@@ -11,16 +11,15 @@ import numpy as np
 from jitgrad.eager import dtypes
 from jitgrad.eager.arithmetic import computed, in_common_dtype, shape_error, title, unary
 from jitgrad.eager.define import define
-from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.dispatch import OpRecord, apply_function
 from jitgrad.eager.dtypes import Array, Number
-from jitgrad.eager.modes import state
 from jitgrad.eager.operands import (
     only_kinds,
     require_tensor_and_operand,
     require_tensors,
-    scalar_type,
     wrong_combination,
 )
+from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node, Op
 from jitgrad.ops.elementwise import equal, log, log1p, sign, trunc, where
@@ -115,6 +114,9 @@ rad2deg = _in_angles("rad2deg", COMPOSITES["rad2deg"].function)
 # Bounds ---------------------------------------------------------------------------------------------------
 
 
+_RELU = named(OpRecord, "ReluBackward0")
+
+
 @define(in_place=True)
 def relu(input: Any) -> Tensor:
     """Return max(input, 0); the derivative at 0 is 0.
@@ -129,27 +131,28 @@ def relu(input: Any) -> Tensor:
         raise RuntimeError("Boolean inputs not supported for relu")
     if kind == "c":
         raise NotImplementedError("clamp is not supported for complex types")
-    return computed(OPS["rectify"], "ReluBackward0", (x, None), [x._array, 0])
+    return computed(OPS["rectify"], _RELU, (x, None), [x._array, 0])
 
 
+_CLAMP_RECORDS = [named(OpRecord, f"ClampBackward{i}") for i in (0, 1)]
 _CLAMP = (
     "Tensor input, Tensor min = None, Tensor max = None, *, Tensor out = None",
     "Tensor input, Number min = None, Number max = None, *, Tensor out = None",
 )
 
 
-def _clamped(op: Op, name: str, x: Tensor, bounds: tuple[Any, ...], kernel: str) -> Tensor:
+def _clamped(op: Op, kind: Any, x: Tensor, bounds: tuple[Any, ...]) -> Tensor:
     """The elements held within one bound or two, all of them numbers or all of them tensors."""
     a = x._array
-    if a.dtype.kind == "f" and all([b.__class__ is float or b.__class__ is int for b in bounds]):
-        return computed(op, name, (x, *bounds), [a, *bounds])
+    if a.dtype.kind == "f" and all(b.__class__ is float or b.__class__ is int for b in bounds):
+        return computed(op, kind, (x, *bounds), [a, *map(a.dtype.type, bounds)])
     arrays = in_common_dtype("clamp", x, *bounds)
     dtype = arrays[0].dtype
     if dtype.kind == "c":
         raise NotImplementedError("clamp is not supported for complex types")
     if dtype.kind == "b" and not isinstance(bounds[0], Tensor):
-        raise NotImplementedError(f"\"{kernel}_scalar_cpu\" not implemented for 'Bool'")
-    return computed(op, name, (x, *bounds), arrays)
+        raise NotImplementedError(f"\"{op.name}_scalar_cpu\" not implemented for 'Bool'")
+    return computed(op, kind, (x, *bounds), arrays)
 
 
 @define("clamp", "clip", in_place=True, out=True)
@@ -167,22 +170,27 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     if not given:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     tensors = [isinstance(b, Tensor) for b in given]
-    if any(tensors) and not all(tensors) or not all([isinstance(b, (Tensor, *Number, np.generic)) for b in given]):
+    if (
+        any(tensors)
+        and not all(tensors)
+        or not all(isinstance(b, (Tensor, *Number, np.generic)) for b in given)
+    ):
         raise wrong_combination("clamp", (input, min, max), *_CLAMP)
-    name = "ClampBackward0" if tensors[0] else "ClampBackward1"
+    kind = _CLAMP_RECORDS[0 if tensors[0] else 1]
     if len(given) == 2:
-        return _clamped(OPS["clamp"], name, x, given, "clamp")
-    side = "clamp_min" if max is None else "clamp_max"
-    return _clamped(OPS[side], name, x, given, side)
+        return _clamped(OPS["clamp"], kind, x, given)
+    return _clamped(OPS["clamp_min" if max is None else "clamp_max"], kind, x, given)
 
 
 clip = clamp
 
 
 def _one_sided(name: str) -> Callable[..., Tensor]:
+    kinds = [named(OpRecord, title(name, i)) for i in (0, 1)]
+
     def function(input: Any, bound: Any) -> Tensor:
         require_tensor_and_operand(name, input, bound)
-        return _clamped(OPS[name], title(name, int(isinstance(bound, Tensor))), input, (bound,), name)
+        return _clamped(OPS[name], kinds[isinstance(bound, Tensor)], input, (bound,))
 
     argument = name[-3:]
 
@@ -218,7 +226,7 @@ def _extreme(name: str, compute: Callable[..., Tensor]) -> Callable[..., Tensor]
 
 
 def _by_op(op: Op) -> Callable[..., Tensor]:
-    return lambda recorded, operands, arrays: computed(op, recorded, operands, arrays)
+    return lambda recorded, operands, arrays: computed(op, named(OpRecord, recorded), operands, arrays)
 
 
 def _by_function(function: Callable[..., Any]) -> Callable[..., Tensor]:
@@ -265,7 +273,7 @@ def round(input: Any, *, decimals: int = 0) -> Tensor:
     only_kinds("round_vml_cpu", "iuf", dtype)
     if dtype.kind != "f":
         return wrap(x._array.copy())
-    return computed(OPS["rint"], "RoundBackward0", (x,), [x._array])
+    return computed(OPS["rint"], named(OpRecord, "RoundBackward0"), (x,), [x._array])
 
 
 def _rounded(x: Node, decimals: int) -> Any:
@@ -278,7 +286,7 @@ def sgn(input: Any) -> Tensor:
     x = require_tensor(input, "sgn")
     if x._array.dtype.kind in "bc":
         return wrap(np.sign(x._array) if x._array.dtype.kind == "c" else x._array.copy())
-    return computed(sign, "SgnBackward0", (x,), [x._array])
+    return computed(sign, named(OpRecord, "SgnBackward0"), (x,), [x._array])
 
 
 @define(out=True)
@@ -363,9 +371,15 @@ _C_NAMES = {"float32": "float", "float64": "double", "int64": "long int", "int32
 @define(in_place=True, out=True)
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """Return input + weight * (end - input), broadcast; the weight is a number or a tensor."""
-    if not isinstance(input, Tensor) or not isinstance(end, Tensor) or not isinstance(weight, (Tensor, *Number)):
+    if (
+        not isinstance(input, Tensor)
+        or not isinstance(end, Tensor)
+        or not isinstance(weight, (Tensor, *Number))
+    ):
         signature = "Tensor input, Tensor end, {} weight, *, Tensor out = None"
-        raise wrong_combination("lerp", (input, end, weight), *(signature.format(t) for t in ("Tensor", "Number")))
+        raise wrong_combination(
+            "lerp", (input, end, weight), *(signature.format(t) for t in ("Tensor", "Number"))
+        )
     _same_dtype("lerp", input, end=end)
     a, b = input._array, end._array
     if not isinstance(weight, Tensor):
@@ -389,7 +403,9 @@ def _mixed(x: Node, y: Node, w: Node) -> Any:
 def _three(name: str, *given: Any) -> None:
     if not all(isinstance(x, Tensor) for x in given):
         raise wrong_combination(
-            name, given, "Tensor input, Tensor tensor1, Tensor tensor2, *, Number value = 1, Tensor out = None"
+            name,
+            given,
+            "Tensor input, Tensor tensor1, Tensor tensor2, *, Number value = 1, Tensor out = None",
         )
 
 
@@ -414,9 +430,9 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
     if all(t._array.dtype.kind in "biu" for t in (tensor1, tensor2)):
         raise RuntimeError(
             "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
-            "perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be implemented "
-            "as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer inputs and as "
-            "(input + value * tensor1 / tensor2) for float inputs. The future addcdiv behavior is just the "
+            "perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be "
+            "implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer "
+            "inputs and as (input + value * tensor1 / tensor2) for float inputs. The future addcdiv behavior is just the "
             "latter implementation: (input + value * tensor1 / tensor2), for all dtypes."
         )
     arrays = in_common_dtype("addcdiv", input, tensor1, tensor2)

@@ -132,6 +132,9 @@ def _accumulated(x: Tensor, dtype: Any) -> Array:
     return x._array.astype(np.int64, copy=False) if x._array.dtype.kind in "iub" else x._array
 
 
+_ALONG_VECTOR = {"axes": (0,)}
+
+
 @define(out=True)
 def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None) -> Tensor:
     """Return the sum of all elements, or along dimensions; integers and bools add up as int64.
@@ -142,6 +145,8 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     """
     x = require_tensor(input, "sum")
     dim = axis if dim is None else dim
+    if dim is None and x._array.ndim == 1 and x._array.dtype.kind == "f" and dtype is None and not keepdim:
+        return apply_op(OPS["sum"], (x,), _ALONG_VECTOR, "SumBackward0")
     name = "SumBackward0" if dim is None else "SumBackward1"
     return _total(x, _accumulated(x, dtype), _summed, OPS["sum"], dim, _flag(keepdim, "sum"), name)
 

@@ -24,7 +24,7 @@ from jitgrad.eager import dtypes
 from jitgrad.eager.copying import add_attributes, attributes_of, place_of, rebuilt
 from jitgrad.eager.device import checked, device
 from jitgrad.eager.dtypes import dtype
-from jitgrad.eager.factory import memory_format, strided
+from jitgrad.eager.factory import layout, strided
 from jitgrad.eager.memory import UntypedStorage, storage_of
 from jitgrad.eager.size import Size
 from jitgrad.eager.tensor import Tensor
@@ -97,8 +97,10 @@ class _Saver(pickle._Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):
             return self._reduced(obj)
-        if isinstance(obj, (_Name, dtype, memory_format)):
+        if isinstance(obj, (_Name, dtype)):
             return obj.name
+        if isinstance(obj, layout):
+            return _name("torch.serialization", "_get_layout"), (repr(obj),)
         if isinstance(obj, Size):
             return _name("torch", "Size"), (tuple(obj),)
         if isinstance(obj, device):
@@ -106,7 +108,7 @@ class _Saver(pickle._Pickler):
         return NotImplemented
 
     def save_global(self, obj: Any, name: str | None = None) -> None:
-        if isinstance(obj, (_Name, dtype, memory_format)):
+        if isinstance(obj, (_Name, dtype)):
             module = obj.module if isinstance(obj, _Name) else "torch"
             self.write(pickle.GLOBAL + f"{module}\n{name}\n".encode())  # type: ignore[attr-defined]
             self.memoize(obj)  # type: ignore[attr-defined]

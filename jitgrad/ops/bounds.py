@@ -39,7 +39,7 @@ def _masked(masks: Masks) -> dict[str, Callable[..., Any]]:
 
 
 def _is_number(x: Any) -> bool:
-    return x.__class__ is int or x.__class__ is float
+    return x.__class__ is int or isinstance(x, np.generic)
 
 
 def _rectify_masks(out: Any, x: Any, bound: Any) -> tuple[Any, ...]:

@@ -224,7 +224,7 @@ power: Op = vector_op(
 )
 
 
-_SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
+SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
     1: lambda x: x,
     2: lambda x: x * x,
     3: lambda x: x * x * x,
@@ -237,7 +237,7 @@ _SHORT_POWERS: dict[float, Callable[[Any], Any]] = {
 
 
 def _pow_samples(d: Draw) -> list[Sample]:
-    exponents = [*_SHORT_POWERS, 0, 2.5, 5] if d.dtype.kind == "f" else [1, 2, 3, 4, 0, 5]
+    exponents = [*SHORT_POWERS, 0, 2.5, 5] if d.dtype.kind == "f" else [1, 2, 3, 4, 0, 5]
     low = 0.3 if d.dtype.kind == "f" else -3
     powers = [case(d(2, 3, low=low, high=3), n) for n in exponents]
     return [*powers, case(d(2, 3, low=1, high=2), d(3, low=1, high=3)), case(2, d(3, low=0, high=3))]
@@ -247,10 +247,10 @@ def _pow_samples(d: Draw) -> list[Sample]:
 def pow_(x: Any, y: Any) -> Any:
     """x ** y; a Python number of -2, -1, -0.5, 0.5, 1, 2, 3 or 4 becomes products, quotients and roots."""
     dtype = getattr(x, "dtype", None)
-    if dtype is None or type(y) not in (int, float) or y not in _SHORT_POWERS:
+    if dtype is None or type(y) not in (int, float) or y not in SHORT_POWERS:
         return power(x, y)
     if dtype.kind == "f" or (dtype.kind in "iu" and isinstance(y, int) and y > 0):
-        return _SHORT_POWERS[y](x)
+        return SHORT_POWERS[y](x)
     return power(x, y)
 
 

@@ -301,7 +301,7 @@ def _checked(name: str, library: Library) -> Row:
 
 
 def surprises(row: Row, known: Mapping[tuple[str, str], str]) -> list[str]:
-    """What a test of this row has to complain of: unknown failures, known ones that are gone, no comparison."""
+    """What a test of the row complains of: unknown failures, known ones that are gone, no comparison."""
     unknown = [str(failure) for failure in row.failures if (row.name, failure.what) not in known]
     gone = [what for what in COLUMNS if (row.name, what) in known and not row.failed(what)]
     unneeded = [f"{what}: no longer fails, so it is no known difference" for what in gone]

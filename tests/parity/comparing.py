@@ -16,10 +16,10 @@ Agree = Callable[[Array, Array], Array]  # elementwise
 # (relative, absolute), by the dtype of the result; what is not floating must be equal.
 TOLERANCE = {
     "float16": (2e-3, 1e-4),
-    "float32": (2e-5, 2e-5),
-    "float64": (1e-8, 1e-10),
-    "complex64": (2e-5, 2e-5),
-    "complex128": (1e-8, 1e-10),
+    "float32": (5e-6, 1e-5),
+    "float64": (1e-10, 1e-12),
+    "complex64": (5e-6, 1e-5),
+    "complex128": (1e-10, 1e-12),
 }
 
 
