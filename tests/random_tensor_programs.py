@@ -1,4 +1,4 @@
-"""Random programs of views, in-place writes and arithmetic, run on any library that has PyTorch's interface."""
+"""Random programs of views, in-place writes and arithmetic, for any library with PyTorch's interface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRITES = {
     "mul_": lambda x, y: x.mul_(y),
     "sub_scalar": lambda x, y: x.sub_(0.5),
     "sin_": lambda x, y: x.sin_(),
-    "exp_": lambda x, y: x.tanh_(),
+    "tanh_": lambda x, y: x.tanh_(),
     "zero_": lambda x, y: x.zero_(),
     "copy_": lambda x, y: x.copy_(y),
     "fill_": lambda x, y: x.fill_(0.25),
@@ -63,34 +63,57 @@ class Program:
             count += kind != "write"
         return program
 
-    def run(self, library: Any) -> list[Any]:
-        """What a user can see: values, requires_grad, leaf gradients; or the class of the error and where."""
+    @property
+    def is_smooth(self) -> bool:
+        """Whether differences of values tell the gradients."""
+        return not any(name in ("detached", "masked") for _, name, *_ in self.steps)
+
+    def leaves(self, library: Any) -> list[Any]:
         rng = np.random.default_rng(self.seed)
-        leaves = [
+        return [
             library.tensor(rng.uniform(-1, 1, (2, 3)).tolist(), dtype=library.float64, requires_grad=flag)
             for flag in (True, True, False)
         ]
-        values = [leaves[0] * 1, leaves[1] * 2, leaves[2]]
-        place = -1
-        try:
-            for place, (kind, name, x, y, k) in enumerate(self.steps):
-                self._step(values, kind, name, x, y, k)
-            place = len(self.steps)
-            total = sum((v * (i + 1)).sum() for i, v in enumerate(values) if v.requires_grad)
-            seen = [v.detach().numpy().tolist() for v in values] + [v.requires_grad for v in values]
-            total.backward()
-        except RuntimeError as error:
-            return [place, type(error).__name__, str(error)[:150]]
-        return seen + [None if leaf.grad is None else leaf.grad.numpy().tolist() for leaf in leaves]
 
-    def _step(self, values: list[Any], kind: str, name: str, x: int, y: int, k: int) -> None:
-        if kind == "view":
-            values.append(VIEWS[name](values[x], k))
-        elif kind == "value":
-            operand = values[y]
-            if operand.shape != values[x].shape:
-                operand = operand.sum()
-            values.append(VALUES[name](values[x], operand))
-        else:
-            operand = values[y] if values[y].shape == values[x].shape else values[y].sum()
-            WRITES[name](values[x], operand)
+    def values(self, leaves: list[Any]) -> list[Any]:
+        """All tensors that the program makes."""
+        values = [leaves[0] * 1, leaves[1] * 2, leaves[2]]
+        for kind, name, x, y, k in self.steps:
+            _step(values, kind, name, x, y, k)
+        return values
+
+    def run(self, library: Any) -> Result:
+        leaves = self.leaves(library)
+        try:
+            values = self.values(leaves)
+            shown = [v.detach().numpy().copy() for v in values]
+            flags = [v.requires_grad for v in values]
+            total(v for v in values if v.requires_grad).backward()
+        except RuntimeError as error:
+            return Result(error=str(error))
+        return Result(shown, flags, [None if x.grad is None else x.grad.numpy() for x in leaves])
+
+
+@dataclass
+class Result:
+    """What a user sees of a program: values, requires_grad, gradients of the leaves; or an error."""
+
+    values: list[Any] = field(default_factory=list)
+    flags: list[bool] = field(default_factory=list)
+    gradients: list[Any] = field(default_factory=list)
+    error: str = ""
+
+
+def total(values: Any) -> Any:
+    return sum((v * (i + 1)).sum() for i, v in enumerate(values))
+
+
+def _step(values: list[Any], kind: str, name: str, x: int, y: int, k: int) -> None:
+    if kind == "view":
+        values.append(VIEWS[name](values[x], k))
+        return
+    operand = values[y] if values[y].shape == values[x].shape else values[y].sum()
+    if kind == "value":
+        values.append(VALUES[name](values[x], operand))
+    else:
+        WRITES[name](values[x], operand)

@@ -4,6 +4,7 @@ from jitgrad.eager import cuda as cuda
 from jitgrad.eager import random as random
 from jitgrad.eager import special as special
 from jitgrad.eager.arithmetic import *
+from jitgrad.eager.arranging import *
 from jitgrad.eager.attributes import *
 from jitgrad.eager.backward import backward as _backward  # noqa: F401  (gives tensors their method)
 from jitgrad.eager.comparison import *
@@ -38,6 +39,7 @@ from jitgrad.eager.dtypes import uint32 as uint32
 from jitgrad.eager.dtypes import uint64 as uint64
 from jitgrad.eager.factory import *
 from jitgrad.eager.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
+from jitgrad.eager.joining import *
 from jitgrad.eager.modes import enable_grad as enable_grad
 from jitgrad.eager.modes import inference_mode as inference_mode
 from jitgrad.eager.modes import is_grad_enabled as is_grad_enabled

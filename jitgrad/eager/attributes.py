@@ -165,7 +165,7 @@ def is_nonzero(input: Tensor) -> bool:
 
 @define("type")
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """Return the name of the tensor's type; with a dtype, a constructor or such a name, the tensor as that."""
+    """Return the name of the tensor's type; with a dtype, a constructor or its name, the tensor as that."""
     if dtype is None:
         return f"torch.{TYPE_OF[self.dtype].__name__}"
     if isinstance(dtype, dtypes.dtype):

@@ -75,7 +75,7 @@ TYPE_OF = {kind.dtype: kind for kind in TYPES.values()}
 
 
 def _constructed(args: tuple[Any, ...], dtype: dtypes.dtype, strict: bool) -> Tensor:
-    """The tensor that old constructors make: of sizes (elements not set), of data, or on a tensor's memory."""
+    """The tensor that old constructors make: of sizes, of data, or on the memory of a tensor."""
     first = args[0] if args else 0
     if isinstance(first, Size) or (isinstance(first, (int, np.integer)) and not isinstance(first, bool)):
         return wrap(_of_sizes(first if isinstance(first, Size) else args, dtype))
@@ -134,8 +134,8 @@ Tensor._make_subclass = staticmethod(_make_subclass)  # type: ignore[attr-define
 def set_default_tensor_type(t: Any) -> None:
     """Set the default dtype by a constructor or its name; `set_default_dtype` replaces it."""
     warnings.warn(
-        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use torch.set_default_dtype() "
-        "and torch.set_default_device() as alternatives.",
+        "torch.set_default_tensor_type() is deprecated as of PyTorch 2.1, please use "
+        "torch.set_default_dtype() and torch.set_default_device() as alternatives.",
         UserWarning,
         stacklevel=2,
     )

@@ -15,6 +15,7 @@ from jitgrad.eager.dispatch import apply_op, edges_of
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import contiguous_format, dtype_argument, order_of, preserve_format
 from jitgrad.eager.modes import state
+from jitgrad.eager.operands import wrong_combination
 from jitgrad.eager.tape import Record, named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ops.structure import cast
@@ -96,9 +97,11 @@ def converted(t: Tensor, wanted: NumpyDtype, *, copy: bool = False, memory_forma
     return wrap(state.compute(array.astype, wanted, order))
 
 
-_TO = "to() received an invalid combination of arguments - got {0}, but expected one of:\n" + "".join(
-    f" * ({form}, bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None)\n"
-    for form in ("torch.device device = None, torch.dtype dtype = None", "torch.dtype dtype", "Tensor other")
+_FLAGS = "bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None"
+_FORMS = (
+    f"torch.device device = None, torch.dtype dtype = None, {_FLAGS}",
+    f"torch.dtype dtype, {_FLAGS}",
+    f"Tensor other, {_FLAGS}",
 )
 
 
@@ -111,7 +114,7 @@ def _to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     wanted, rest = _target(args, kwargs)
     unknown = rest.keys() - {"non_blocking", "copy", "memory_format"}
     if unknown or len(args) > 4:
-        raise TypeError(_TO.format(f"({', '.join([type(a).__name__ for a in args] + sorted(unknown))})"))
+        raise wrong_combination("to", (*args, *(kwargs[name] for name in unknown)), *_FORMS)
     return converted(
         self,
         wanted or self._array.dtype,
@@ -129,7 +132,7 @@ def _target(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[NumpyDtype |
         return other._array.dtype, _named(args[1:], {k: v for k, v in kwargs.items() if k != "other"})
     place = args[0] if args else kwargs.get("device")
     if not isinstance(place, (str, device, int, type(None))):
-        raise TypeError(_TO.format(f"({type(place).__name__})"))
+        raise wrong_combination("to", args or tuple(kwargs.values()), *_FORMS)
     checked(place)
     chosen = args[1] if len(args) > 1 else kwargs.get("dtype")
     rest = {k: v for k, v in kwargs.items() if k not in ("device", "dtype")}

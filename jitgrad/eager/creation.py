@@ -27,10 +27,11 @@ from jitgrad.eager.factory import (
 )
 from jitgrad.eager.modes import state
 from jitgrad.eager.nested import array_from
+from jitgrad.eager.operands import only_kinds, wrong_combination
 from jitgrad.eager.tensor import Tensor, require_tensor
 
 __all__ = [
-    *("arange", "empty", "empty_like", "empty_strided", "eye" ),
+    *("arange", "empty", "empty_like", "empty_strided", "eye"),
     *("full", "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor"),
     *("zeros", "zeros_like"),
 ]
@@ -239,9 +240,7 @@ def arange(*bounds: Any, dtype: NumpyDtype | None, **named: Any) -> Array:
     """
     start, end, step = _range("arange", bounds, named)
     wanted = dtype or _range_dtype(start, end, step)
-    if wanted.kind not in "iuf":
-        name = {"b": "Bool", "c": "Complex"}[wanted.kind]
-        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{name}'")
+    only_kinds("arange_cpu", "iuf", wanted)
     if wanted.kind in "iu":
         start, end, step = int(start), int(end), int(step)
         if not step:
@@ -258,6 +257,7 @@ def counted(start: Any, step: Any, count: int, dtype: NumpyDtype) -> Array:
     return (start + step * np.arange(count, dtype=np.float64)).astype(dtype)
 
 
+_RANGE_FORMS = ("Number end", "Number start, Number end", "Number start, Number end, Number step")
 _FORMS = {1: ("end",), 2: ("start", "end"), 3: ("start", "end", "step")}
 
 
@@ -266,11 +266,7 @@ def _range(function: str, bounds: tuple[Any, ...], named: dict[str, Any]) -> tup
     names = _FORMS[2] if len(bounds) == 1 and "end" in named else _FORMS.get(len(bounds), ())
     given = {**dict(zip(names, bounds, strict=False)), **named}
     if "end" not in given or not given.keys() <= {*_FORMS[3]} or len(bounds) > 3:
-        kinds = ", ".join(type(b).__name__ for b in bounds)
-        raise TypeError(
-            f"{function}() received an invalid combination of arguments - got ({kinds}), but expected one of:\n"
-            " * (Number end)\n * (Number start, Number end)\n * (Number start, Number end, Number step)"
-        )
+        raise wrong_combination(function, bounds, *_RANGE_FORMS)
     place = {name: i for i, name in enumerate(names, 1)}
     start, end, step = (
         number_argument(given.get(name, default), function, name, place.get(name, 0))
@@ -344,8 +340,7 @@ def _spaced_dtype(*ends: Any) -> NumpyDtype:
 
 def spaced(start: Any, end: Any, steps: int, dtype: NumpyDtype) -> Array:
     """Evenly spaced values, counted from the nearer end, in the precision of the dtype."""
-    if dtype.kind == "b":
-        raise NotImplementedError("\"linspace_cpu\" not implemented for 'Bool'")
+    only_kinds("linspace_cpu", "iufc", dtype)
     precision = np.dtype(np.float64) if dtype.kind in "iu" else dtype
     first, last = precision.type(start), precision.type(end)
     if steps < 2:

@@ -114,9 +114,8 @@ def number_argument(value: Any, function: str, argument: str, position: int) -> 
         value = value.item()
     if isinstance(value, dtypes.Number):
         return value
-    raise TypeError(
-        f"{function}(): argument '{argument}' (position {position}) must be Number, not {type(value).__name__}"
-    )
+    kind = type(value).__name__
+    raise TypeError(f"{function}(): argument '{argument}' (position {position}) must be Number, not {kind}")
 
 
 def integer_argument(value: Any, function: str, argument: str, position: int) -> int:

@@ -16,7 +16,8 @@ from jitgrad.eager.factory import integer_argument
 from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
-from jitgrad.ops.structure import concatenate as concatenate_op, place, take
+from jitgrad.ops.structure import concatenate as concatenate_op
+from jitgrad.ops.structure import place, take
 from jitgrad.ops.table import OPS
 from jitgrad.ops.values import stacked
 
@@ -49,7 +50,8 @@ def tensor_list(given: Any, name: str, argument: str = "tensors") -> list[Tensor
     """The tensors of an argument that is a tuple or a list; TypeError for anything else."""
     if not isinstance(given, (tuple, list)):
         raise TypeError(
-            f"{name}(): argument '{argument}' (position 1) must be tuple of Tensors, not {type(given).__name__}"
+            f"{name}(): argument '{argument}' (position 1) must be tuple of Tensors, not "
+            f"{type(given).__name__}"
         )
     for i, part in enumerate(given):
         if not isinstance(part, Tensor):
@@ -272,9 +274,7 @@ def block_diag(*tensors: Any) -> Tensor:
 
 # All combinations -----------------------------------------------------------------------------------------
 
-_UNSAID = (
-    "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument."
-)
+_UNSAID = "torch.meshgrid: in an upcoming release, it will be required to pass the indexing argument."
 
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:

@@ -17,8 +17,8 @@ from jitgrad.eager.tensor import Tensor
 NumpyDtype = np.dtype[Any]
 
 SLOW = (
-    "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to "
-    "a single numpy.ndarray with numpy.array() before converting to a tensor."
+    "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list "
+    "to a single numpy.ndarray with numpy.array() before converting to a tensor."
 )
 
 
@@ -63,9 +63,9 @@ def supported(array: Array) -> Array:
         )
     if any(stride < 0 for stride in array.strides):
         raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are "
-            "not currently supported. (You can probably work around this by making a copy of your array  with "
-            "array.copy().) "
+            "At least one stride in the given numpy array is negative, and tensors with negative strides "
+            "are not currently supported. (You can probably work around this by making a copy of your array "
+            " with array.copy().) "
         )
     if any(stride % array.dtype.itemsize for stride in array.strides):
         raise ValueError(

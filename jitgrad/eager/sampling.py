@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
+from jitgrad.eager.arithmetic import shape_error
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array
@@ -21,6 +22,7 @@ from jitgrad.eager.factory import (
 )
 from jitgrad.eager.inplace import overwrite
 from jitgrad.eager.modes import state
+from jitgrad.eager.operands import only_kinds, scalar_type, wrong_combination
 from jitgrad.eager.random import Generator, source
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
@@ -32,27 +34,17 @@ __all__ = [
 
 # Samples as arrays ----------------------------------------------------------------------------------------
 
-_TITLES = {
-    **{"bool": "Bool", "uint8": "Byte", "int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long"},
-    **{"float16": "Half", "float32": "Float", "float64": "Double", "complex64": "ComplexFloat"},
-    **{"uint16": "UInt16", "uint32": "UInt32", "uint64": "UInt64", "complex128": "ComplexDouble"},
-}
 _CPLUSPLUS = {
     **{"bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int"},
     **{"int64": "long", "float16": "c10::Half", "float32": "float", "float64": "double"},
 }
 
 
-def _not_implemented(kernel: str, dtype: NumpyDtype) -> NotImplementedError:
-    return NotImplementedError(f"\"{kernel}\" not implemented for '{_TITLES[dtype.name]}'")
-
-
 def _uniform(draw: np.random.Generator, shape: Any, dtype: NumpyDtype) -> Array:
     """Uniform in [0, 1): float16 from as many bits as it has, so that nothing rounds to 1."""
     if dtype.kind == "c":
         return _uniform(draw, (*shape, 2), _part(dtype)).view(dtype)[..., 0]
-    if dtype.kind != "f":
-        raise _not_implemented("check_uniform_bounds", dtype)
+    only_kinds("check_uniform_bounds", "f", dtype)
     if dtype.itemsize == 2:
         return (draw.integers(0, 2**11, shape) / 2**11).astype(dtype)
     return draw.random(shape, dtype.type)
@@ -63,8 +55,7 @@ def _standard(draw: np.random.Generator, shape: Any, dtype: NumpyDtype) -> Array
     if dtype.kind == "c":
         parts = _standard(draw, (*shape, 2), _part(dtype)) * _part(dtype).type(0.5**0.5)
         return parts.view(dtype)[..., 0]
-    if dtype.kind != "f":
-        raise _not_implemented("normal_kernel_cpu", dtype)
+    only_kinds("normal_kernel_cpu", "f", dtype)
     if dtype.itemsize == 2:
         return draw.standard_normal(shape, np.float32).astype(dtype)
     return draw.standard_normal(shape, dtype.type)
@@ -104,7 +95,7 @@ def _size(size: tuple[Any, ...], named: dict[str, Any], function: str) -> tuple[
     if "size" in named and not size:
         size = (named.pop("size"),)
     elif not size:
-        raise TypeError(f"{function}() received an invalid combination of arguments - got ()")
+        raise wrong_combination(function, (), "tuple of ints size")
     if named:
         raise TypeError(f"{function}() got an unexpected keyword argument '{next(iter(named))}'")
     return shape_argument(size, function)
@@ -129,6 +120,9 @@ def randn(*size: Any, dtype: NumpyDtype | None, generator: Generator | None = No
     return _standard(source(generator, "randn"), shape, dtype or dtypes.DEFAULT.floating.numpy)
 
 
+_RANDINT = ("int high, tuple of ints size", "int low, int high, tuple of ints size")
+
+
 @factory
 def randint(*args: Any, dtype: NumpyDtype | None, generator: Generator | None = None, **named: Any) -> Array:
     """Make a tensor of integers drawn from low (0) to before high: randint([low,] high, size)."""
@@ -137,8 +131,7 @@ def randint(*args: Any, dtype: NumpyDtype | None, generator: Generator | None = 
         names = ("low", "high")
     given = {"low": 0, **dict(zip(names, args, strict=False)), **named}
     if given.keys() != {"low", "high", "size"} or len(args) > 3:
-        kinds = ", ".join(type(a).__name__ for a in args)
-        raise TypeError(f"randint() received an invalid combination of arguments - got ({kinds})")
+        raise wrong_combination("randint", args, *_RANDINT)
     low, high = (integer_argument(given[name], "randint", name, 1) for name in ("low", "high"))
     if not isinstance(given["size"], (tuple, list)):
         kind = type(given["size"]).__name__
@@ -214,6 +207,12 @@ def _recorded(values: Array, parameters: tuple[Tensor, ...], name: str) -> Tenso
     return wrap(values)
 
 
+_NORMAL = (
+    *("Tensor mean, Tensor std", "Tensor mean, float std = 1", "float mean, Tensor std"),
+    "float mean, float std, tuple of ints size",
+)
+
+
 def normal(
     mean: Any = 0.0,
     std: Any = 1.0,
@@ -229,8 +228,7 @@ def normal(
     """
     tensors = tuple(x for x in (mean, std) if isinstance(x, Tensor))
     if (size is None) == (not tensors):
-        kinds = ", ".join(type(x).__name__ for x in (mean, std))
-        raise TypeError(f"normal() received an invalid combination of arguments - got ({kinds})")
+        raise wrong_combination("normal", (mean, std), *_NORMAL)
     if not tensors:
         blank = rand(size, out=out, **options)
         return blank.normal_(mean, std, generator=generator)  # type: ignore[no-any-return]
@@ -239,7 +237,7 @@ def normal(
     try:
         shape = np.broadcast_shapes(*(t._array.shape for t in tensors))
     except ValueError:
-        raise RuntimeError(f"shapes {[list(t.shape) for t in tensors]} do not broadcast") from None
+        raise shape_error([t._array.shape for t in tensors]) from None
     center, width = (x._array if isinstance(x, Tensor) else x for x in (mean, std))
     values = _standard(source(generator, "normal"), shape, dtype) * width + center
     form = 3 if len(tensors) == 2 else 1 if isinstance(mean, Tensor) else 2
@@ -260,8 +258,8 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = Non
     """Make a tensor of zeros and ones: ones with the probabilities in a tensor, or with probability p."""
     array = require_tensor(input, "bernoulli")._array
     probability = array if p is None else np.asarray(p)
-    if p is None and array.dtype.kind != "f":
-        raise _not_implemented("bernoulli_tensor_cpu_p_", array.dtype)
+    if p is None:
+        only_kinds("bernoulli_tensor_cpu_p_", "f", array.dtype)
     if not ((probability >= 0) & (probability <= 1)).all():
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
     values = source(generator, "bernoulli").random(array.shape) < probability
@@ -271,8 +269,7 @@ def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = Non
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     """Make a tensor drawn from Poisson distributions with the rates in a tensor."""
     rates = require_tensor(input, "poisson")._array
-    if rates.dtype.kind != "f":
-        raise _not_implemented("poisson_cpu", rates.dtype)
+    only_kinds("poisson_cpu", "f", rates.dtype)
     if (rates < 0).any():
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     values = np.asarray(source(generator, "poisson").poisson(rates))
@@ -313,7 +310,7 @@ def _check_weights(weights: Array, count: int, replacement: bool) -> None:
     if not 1 <= weights.ndim <= 2:
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if weights.dtype.kind != "f":
-        title = _TITLES[weights.dtype.name]
+        title = scalar_type(weights.dtype)
         raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {title}")
     if count <= 0:
         raise RuntimeError("cannot sample n_sample <= 0 samples")
@@ -391,7 +388,7 @@ def _fill_exponential(draw: Any, shape: Any, dtype: NumpyDtype, lambd: float = 1
     if dtype.kind != "f":
         raise RuntimeError(
             "Exponential distribution is a continuous probability distribution. dtype must be a floating "
-            f"point but you specified {_TITLES[dtype.name]}"
+            f"point but you specified {scalar_type(dtype)}"
         )
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")

@@ -13,14 +13,15 @@ from jitgrad.eager.device import checked
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import NumpyDtype, dtype_argument, made
 from jitgrad.eager.nested import array_from, supported
+from jitgrad.eager.operands import scalar_type
 from jitgrad.eager.tensor import Tensor, wrap
 
 __all__ = ["as_tensor", "asarray", "from_dlpack", "from_numpy", "frombuffer"]
 
 READ_ONLY = (
-    "The given {0} is not writable, and PyTorch does not support non-writable tensors. This means {1}. You may "
-    "want to copy the {2} to protect its data or make it writable before converting it to a tensor. This type of "
-    "warning will be suppressed for the rest of this program."
+    "The given {0} is not writable, and PyTorch does not support non-writable tensors. This means {1}. You "
+    "may want to copy the {2} to protect its data or make it writable before converting it to a tensor. This "
+    "type of warning will be suppressed for the rest of this program."
 )
 READ_ONLY_ARRAY = READ_ONLY.format(
     "NumPy array", "writing to this tensor will result in undefined behavior", "array"
@@ -78,7 +79,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: Any = None
 ) -> Tensor:
-    """Return a tensor, array, buffer or DLPack object as a tensor on the same memory, a sequence as a new one.
+    """Return an array, buffer or DLPack object as a tensor on the same memory, a sequence as a new one.
 
     `copy` asks for a copy (True) or refuses one (False, ValueError where one is needed).
     """
@@ -93,8 +94,8 @@ def asarray(
     recorded = shared.requires_grad
     if requires_grad is None and recorded:
         warnings.warn(
-            "torch.asarray: unspecified requires_grad now defaults to obj.requires_grad instead of False. Pass "
-            "requires_grad=False explicitly to get the old behavior and silence this warning.",
+            "torch.asarray: unspecified requires_grad now defaults to obj.requires_grad instead of False. "
+            "Pass requires_grad=False explicitly to get the old behavior and silence this warning.",
             UserWarning,
             stacklevel=2,
         )
@@ -129,7 +130,7 @@ def _as_asked(t: Tensor, wanted: NumpyDtype | None, copy: bool | None) -> Tensor
         return copy_of(t, "CloneBackward0") if copy else t
     if copy is False:
         raise ValueError(
-            f"can't alias tensor with dtype '{dtypes.of(given).title}' into dtype '{dtypes.of(wanted).title}'."
+            f"can't alias tensor with dtype '{scalar_type(given)}' into dtype '{scalar_type(wanted)}'."
         )
     return converted(t, wanted)
 
@@ -157,8 +158,8 @@ def _of_buffer(buffer: Any, dtype: NumpyDtype, count: int, offset: int) -> Array
         raise ValueError(f"both buffer length ({length}) and count ({count}) must not be 0")
     if not 0 <= offset < length:
         raise ValueError(
-            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({length} bytes) "
-            "minus 1"
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({length} "
+            "bytes) minus 1"
         )
     if count > 0 and count * size > length - offset:
         raise ValueError(

@@ -128,11 +128,11 @@ def _view(source: Tensor, array: Array, way: Way) -> Tensor:
         out._edge = (record, 0)
     a = source._array
     if array is a or array.base is a or (array.base is not None and array.base is a.base):
-        _tie(out, source, way)
+        tie(out, source, way)
     return out
 
 
-def _tie(out: Tensor, source: Tensor, way: Way) -> None:
+def tie(out: Tensor, source: Tensor, way: Way) -> None:
     """Make `out` follow what is written to the memory that it shares."""
     out._inference = source._inference
     version = version_of(source)
