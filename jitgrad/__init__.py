@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 # The eager side: loaded with the package.
+from jitgrad import autograd as autograd
 from jitgrad.eager.api import *
 from jitgrad.errors import JitgradWarning as JitgradWarning
 from jitgrad.errors import NotDifferentiable as NotDifferentiable

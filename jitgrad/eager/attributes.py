@@ -132,13 +132,13 @@ def is_storage(obj: Any) -> bool:
 @define()
 def is_floating_point(input: Tensor) -> bool:
     """Return whether the elements are floats."""
-    return require_tensor(input, "is_floating_point")._array.dtype.kind == "f"
+    return bool(require_tensor(input, "is_floating_point")._array.dtype.kind == "f")
 
 
 @define()
 def is_complex(input: Tensor) -> bool:
     """Return whether the elements are complex."""
-    return require_tensor(input, "is_complex")._array.dtype.kind == "c"
+    return bool(require_tensor(input, "is_complex")._array.dtype.kind == "c")
 
 
 @define()
@@ -150,7 +150,7 @@ def is_signed(input: Tensor) -> bool:
 @define()
 def is_same_size(input: Tensor, other: Tensor) -> bool:
     """Return whether two tensors have the same shape."""
-    return require_tensor(input, "is_same_size")._array.shape == other._array.shape
+    return bool(require_tensor(input, "is_same_size")._array.shape == other._array.shape)
 
 
 @define()

@@ -110,7 +110,7 @@ def _new(cls: type[Tensor], *args: Any, device: Any = None, data: Any = None) ->
     return out
 
 
-Tensor.__new__ = _new  # type: ignore[assignment, method-assign]
+Tensor.__new__ = _new  # type: ignore[method-assign]
 
 
 @define("new")

@@ -13,7 +13,7 @@ from jitgrad.eager.define import define
 from jitgrad.eager.device import NO_CUDA, checked, device
 from jitgrad.eager.dispatch import apply_op, edges_of
 from jitgrad.eager.dtypes import Array
-from jitgrad.eager.factory import contiguous_format, dtype_argument, order_of, preserve_format
+from jitgrad.eager.factory import contiguous_format, dtype_argument, order_of
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import wrong_combination
 from jitgrad.eager.tape import Record, named
@@ -43,8 +43,7 @@ class Copied(Record):
 def copy_of(t: Tensor, name: str, memory_format: Any = None) -> Tensor:
     """A copy in memory of its own, recorded under a name."""
     array = t._array
-    order = order_of(array) if memory_format in (None, preserve_format) else "C"
-    out = wrap(np.array(array, order=order))
+    out = wrap(np.array(array, order=order_of(array, memory_format)))
     edges = edges_of((t,))
     if edges is not None:
         out._edge = named(Copied, name)(edges, ((array.shape, array.dtype),)), 0
@@ -93,8 +92,7 @@ def converted(t: Tensor, wanted: NumpyDtype, *, copy: bool = False, memory_forma
     if array.dtype.kind == wanted.kind == "f" and edges_of((t,)) is not None:
         recorded: Tensor = apply_op(cast, (t,), {"dtype": wanted}, "ToCopyBackward0")
         return recorded
-    order = order_of(array) if memory_format in (None, preserve_format) else "C"
-    return wrap(state.compute(array.astype, wanted, order))
+    return wrap(state.compute(lambda: array.astype(wanted, order_of(array, memory_format))))
 
 
 _FLAGS = "bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None"
@@ -253,7 +251,8 @@ def _truth(self: Tensor) -> bool:
 def _len(self: Tensor) -> int:
     if not self._array.ndim:
         raise TypeError("len() of a 0-d tensor")
-    return self._array.shape[0]
+    size: int = self._array.shape[0]
+    return size
 
 
 def _iter(self: Tensor) -> Iterator[Tensor]:

@@ -252,9 +252,9 @@ def arange(*bounds: Any, dtype: NumpyDtype | None, **named: Any) -> Array:
 
 
 def counted(start: Any, step: Any, count: int, dtype: NumpyDtype) -> Array:
-    if dtype.kind in "iu":
-        return start + step * np.arange(count, dtype=np.int64).astype(dtype, copy=False)
-    return (start + step * np.arange(count, dtype=np.float64)).astype(dtype)
+    wide = np.int64 if dtype.kind in "iu" else np.float64
+    values: Array = start + step * np.arange(count, dtype=wide)
+    return values.astype(dtype)
 
 
 _RANGE_FORMS = ("Number end", "Number start, Number end", "Number start, Number end, Number step")

@@ -24,7 +24,7 @@ def _parsed(text: str) -> tuple[str, int | None]:
     match = re.fullmatch(r"([a-zA-Z_]+)(?::(0|[1-9][0-9]*))?", text)
     if match is None:
         raise RuntimeError(f"Invalid device string: '{text}'")
-    return match[1], match[2] and int(match[2])
+    return match[1], None if match[2] is None else int(match[2])
 
 
 def _known(kind: str) -> str:

@@ -87,7 +87,7 @@ class OpRecord(Record):
     """An op of the table: its derivative rule runs on arrays as it is.
 
     `values` has the op's arguments and its result as far as the rule reads them, None in place of the others;
-    `signature` the shapes and dtypes of all, which rules of ops that are not elementwise may need.
+    `signature` the shapes and dtypes of all, which rules other than partial derivatives may need.
     """
 
     op: Op
@@ -128,7 +128,7 @@ def _cotangents(op: Op, params: Params, edges: Any, g: Any, out: Any, args: list
     if op.partials is None:
         return op.vjp(g, out, *args, **params)  # type: ignore[misc, no-any-return]
     return [
-        None if edge is None else times(g, partial(out, *args))
+        None if edge is None else np.zeros_like(g) if partial is None else times(g, partial(out, *args, **params))
         for edge, partial in zip(edges, op.partials, strict=True)
     ]
 
@@ -169,7 +169,7 @@ def record_op(
     record.op = op
     record.params = params
     out._edge = (record, 0)
-    if op.kind != "map":
+    if op.partials is None:
         record.signature = tuple([(a.shape, a.dtype) for a in (*arrays, array)])
     if keep:
         count = len(arrays)

@@ -58,8 +58,10 @@ sparse_coo = layout("sparse_coo")
 
 def dtype_argument(given: Any, function: str) -> NumpyDtype | None:
     """The NumPy dtype for a `dtype=` argument; TypeError for what is none."""
-    if given is None or isinstance(given, dtypes.dtype):
-        return given and given.numpy
+    if given is None:
+        return None
+    if isinstance(given, dtypes.dtype):
+        return given.numpy
     if given in _PYTHON:
         return _PYTHON[given]
     raise TypeError(f"{function}(): argument 'dtype' must be torch.dtype, not {type(given).__name__}")
@@ -203,8 +205,10 @@ def blank_like(array: Array, dtype: NumpyDtype | None = None, memory_format: Any
     return blank(array.shape, dtype or array.dtype, memory_format)
 
 
-def order_of(array: Array) -> Any:
-    """The order, as NumPy names it, in which a copy of an array keeps its strides."""
+def order_of(array: Array, memory_format: Any = None) -> Any:
+    """The order, as NumPy names it, in which a copy of an array keeps its strides, if it is to do so."""
+    if memory_format not in (None, preserve_format):
+        return "C"
     return "C" if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)) else "K"
 
 

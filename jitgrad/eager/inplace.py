@@ -18,7 +18,6 @@ from jitgrad.ir import Node
 from jitgrad.ops.structure import cast
 from jitgrad.ops.values import broadcast
 
-
 MULTIPLE = (
     "This view is the output of a function that returns multiple views. Such functions do not allow the output "
     "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
@@ -37,12 +36,12 @@ def guard(t: Tensor) -> None:
     if t._inference and not state.inference:
         if state.grad and t.requires_grad:
             raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed.")
+    if 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
     if not array.flags.writeable:
-        if 0 in array.strides and array.size > 1:
-            raise RuntimeError(
-                "unsupported operation: more than one element of the written-to tensor refers to a single "
-                "memory location. Please clone() the tensor before performing the operation."
-            )
         raise RuntimeError("the tensor's memory is read-only; clone() it before writing to it")
     if not state.grad:
         return
@@ -73,10 +72,7 @@ def guard(t: Tensor) -> None:
 def write(t: Tensor, result: Tensor) -> Tensor:
     """Give t the values, and the place on the tape, of a result that was computed from it."""
     array, new = t._array, result._array
-    if new.dtype != array.dtype and not dtypes.can_cast(dtypes.of(new.dtype), dtypes.of(array.dtype)):
-        raise RuntimeError(
-            f"result type {_title(new.dtype)} can't be cast to the desired output type {_title(array.dtype)}"
-        )
+    _must_hold(array.dtype, new.dtype)
     if new.shape != array.shape:
         raise RuntimeError(
             f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(new.shape)}"
@@ -107,6 +103,13 @@ def rebase(t: Tensor, edge: Edge) -> None:
     t._edge = edge
     if retained:
         t.retain_grad()
+
+
+def _must_hold(own: np.dtype[Any], new: np.dtype[Any]) -> None:
+    if new != own and not dtypes.can_cast(dtypes.of(new), dtypes.of(own)):
+        raise RuntimeError(
+            f"result type {_title(new)} can't be cast to the desired output type {_title(own)}"
+        )
 
 
 def _title(given: np.dtype[Any]) -> str:
@@ -167,7 +170,13 @@ def inplace(function: Callable[..., Any]) -> Callable[..., Tensor]:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         guard(self)
-        return write(self, function(self, *args, **kwargs))
+        try:
+            result = function(self, *args, **kwargs)
+        except NotImplementedError:
+            operands = [a._array if isinstance(a, Tensor) else a for a in (self, *args)]
+            _must_hold(self._array.dtype, dtypes.common(operands))
+            raise
+        return write(self, result)
 
     return method
 

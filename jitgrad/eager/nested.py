@@ -47,7 +47,7 @@ def array_from(data: Any, dtype: NumpyDtype | None) -> Array:
 def copied(data: Any, dtype: NumpyDtype | None) -> Array:
     """A C-contiguous copy of a tensor's or an array's values."""
     array = data._array if isinstance(data, Tensor) else supported(data)
-    return state.compute(np.array, array, dtype or array.dtype)  # type: ignore[no-any-return]
+    return state.compute(np.array, array, dtype or array.dtype)
 
 
 def supported(array: Array) -> Array:
@@ -102,7 +102,7 @@ def _stacked(arrays: Sequence[Array], dtype: NumpyDtype | None) -> Array:
     for a in arrays[1:]:
         common = dtypes.promote(common, supported(a).dtype)
     stacked: Array = state.compute(np.stack, arrays)
-    return state.compute(stacked.astype, dtype or common)  # type: ignore[no-any-return]
+    return state.compute(stacked.astype, dtype or common)
 
 
 def shape_of(data: Any) -> tuple[int, ...]:

@@ -285,8 +285,12 @@ def sgn(input: Any) -> Tensor:
     """Return the sign: -1, 0 or 1, and z / abs(z) of complex numbers."""
     x = require_tensor(input, "sgn")
     if x._array.dtype.kind in "bc":
-        return wrap(np.sign(x._array) if x._array.dtype.kind == "c" else x._array.copy())
-    return computed(sign, named(OpRecord, "SgnBackward0"), (x,), [x._array])
+        return wrap(np.asarray(np.sign(x._array)) if x._array.dtype.kind == "c" else x._array.copy())
+    return mapped(_sign, "SgnBackward0", (x,), [x._array])
+
+
+def _sign(x: Node) -> Any:
+    return where(equal(x, x), sign(x), 0)
 
 
 @define(out=True)
@@ -318,7 +322,7 @@ def angle(input: Any) -> Tensor:
 
 def _half_turn(x: Node) -> Any:
     constant = OPS["stop_gradient"](x)
-    return where(equal(x, x), where(constant < 0, math.pi, constant - constant), constant)
+    return where(constant < 0, math.pi, sign(constant) * 0)
 
 
 @define(in_place=True, out=True)

@@ -126,7 +126,7 @@ def fork_rng(devices: Any = None, enabled: bool = True, **_: Any) -> Iterator[No
             set_rng_state(before)
 
 
-def source(generator: Generator | None, function: str) -> np.random.Generator:
+def source(generator: Any, function: str) -> np.random.Generator:
     if generator is None:
         return default_generator.draw
     if not isinstance(generator, Generator):

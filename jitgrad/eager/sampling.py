@@ -40,39 +40,44 @@ _CPLUSPLUS = {
 }
 
 
-def _uniform(draw: np.random.Generator, shape: Any, dtype: NumpyDtype) -> Array:
+def _uniform(draw: Any, shape: Any, dtype: NumpyDtype) -> Array:
     """Uniform in [0, 1): float16 from as many bits as it has, so that nothing rounds to 1."""
     if dtype.kind == "c":
-        return _uniform(draw, (*shape, 2), _part(dtype)).view(dtype)[..., 0]
+        return _complex(_uniform(draw, (*shape, 2), _part(dtype)), dtype)
     only_kinds("check_uniform_bounds", "f", dtype)
     if dtype.itemsize == 2:
-        return (draw.integers(0, 2**11, shape) / 2**11).astype(dtype)
-    return draw.random(shape, dtype.type)
+        return np.asarray(draw.integers(0, 2**11, shape) / 2**11, dtype)
+    return np.asarray(draw.random(shape, dtype.type), dtype)
 
 
-def _standard(draw: np.random.Generator, shape: Any, dtype: NumpyDtype) -> Array:
+def _standard(draw: Any, shape: Any, dtype: NumpyDtype) -> Array:
     """Standard normal; a complex number's parts have half the variance each."""
     if dtype.kind == "c":
-        parts = _standard(draw, (*shape, 2), _part(dtype)) * _part(dtype).type(0.5**0.5)
-        return parts.view(dtype)[..., 0]
+        return _complex(_standard(draw, (*shape, 2), _part(dtype)) * _part(dtype).type(0.5**0.5), dtype)
     only_kinds("normal_kernel_cpu", "f", dtype)
     if dtype.itemsize == 2:
-        return draw.standard_normal(shape, np.float32).astype(dtype)
-    return draw.standard_normal(shape, dtype.type)
+        return np.asarray(draw.standard_normal(shape, np.float32), dtype)
+    return np.asarray(draw.standard_normal(shape, dtype.type), dtype)
+
+
+def _complex(parts: Array, dtype: NumpyDtype) -> Array:
+    """The complex numbers whose real and imaginary parts lie in the last axis."""
+    numbers: Array = parts.view(dtype)[..., 0]
+    return numbers
 
 
 def _part(dtype: NumpyDtype) -> NumpyDtype:
     return dtypes.of(dtype).to_real().numpy
 
 
-def _integers(draw: np.random.Generator, low: int, high: int, shape: Any, dtype: NumpyDtype) -> Array:
+def _integers(draw: Any, low: int, high: int, shape: Any, dtype: NumpyDtype) -> Array:
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     lowest, highest = _limits(dtype)
     for name, value in (("from", low), ("to - 1", high - 1)):
         if not lowest <= value <= highest:
             raise RuntimeError(f"{name} is out of bounds for {_CPLUSPLUS.get(dtype.name, dtype.name)}")
-    return draw.integers(low, high, shape).astype(dtype)
+    return np.asarray(draw.integers(low, high, shape), dtype)
 
 
 def _limits(dtype: NumpyDtype) -> tuple[float, float]:
@@ -242,7 +247,7 @@ def normal(
     values = _standard(source(generator, "normal"), shape, dtype) * width + center
     form = 3 if len(tensors) == 2 else 1 if isinstance(mean, Tensor) else 2
     result = _recorded(np.asarray(values, dtype), tensors, f"NormalBackward{form}")
-    return result if out is None else out.copy_(result)  # type: ignore[no-any-return]
+    return result if out is None else out.copy_(result)
 
 
 def _no_negative(std: Any) -> None:

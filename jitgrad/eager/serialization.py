@@ -16,7 +16,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
@@ -75,6 +75,10 @@ def saved_as_parameter(kind: type[Tensor]) -> type[Tensor]:
 # Saving ---------------------------------------------------------------------------------------------------
 
 
+def _no_hooks() -> Any:
+    return collections.OrderedDict()
+
+
 class _Saver(pickle._Pickler):
     """Pickles objects; the memory of tensors is kept aside, in the order of its keys."""
 
@@ -120,8 +124,7 @@ class _Saver(pickle._Pickler):
         kind = type(t)
         if kind in _PARAMETERS:
             plain = t.detach()
-            arguments = (plain, t.requires_grad, collections.OrderedDict())
-            return _name("torch._utils", "_rebuild_parameter"), arguments
+            return _name("torch._utils", "_rebuild_parameter"), (plain, t.requires_grad, _no_hooks())
         made = self._rebuilding(t)
         added = attributes_of(t)
         if kind is Tensor and not added:
@@ -132,7 +135,7 @@ class _Saver(pickle._Pickler):
     def _rebuilding(self, t: Tensor) -> tuple[Any, ...]:
         storage, (offset, shape, strides) = storage_of(t._array), place_of(t)
         start = offset // t._array.dtype.itemsize
-        place = (start, shape, strides, t.requires_grad, collections.OrderedDict())
+        place = (start, shape, strides, t.requires_grad, _no_hooks())
         if t.dtype in _STORAGE_OF:
             memory = self._memory(storage, t.dtype)
             return _name("torch._utils", "_rebuild_tensor_v2"), (memory, *place)
@@ -163,7 +166,7 @@ def save(
     saver = _Saver(pickled, pickle_protocol)
     saver.dump(obj)
     members = {"data.pkl": pickled.getvalue(), "byteorder": sys.byteorder.encode()}
-    members |= {f"data/{key}": memoryview(s.bytes).cast("B") for s, key in saver.storages.items()}
+    members |= {f"data/{key}": s.bytes.tobytes() for s, key in saver.storages.items()}
     members["version"] = b"3\n"
     with zipfile.ZipFile(f, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
@@ -208,9 +211,8 @@ def _tensor_v3(
 
 
 def _parameter(data: Tensor, requires_grad: bool, hooks: Any) -> Tensor:
-    if not _PARAMETERS:
-        return data.requires_grad_(requires_grad)
-    return _PARAMETERS[0](data, requires_grad)
+    made: Tensor = data.requires_grad_(requires_grad)
+    return _PARAMETERS[0](data, requires_grad) if _PARAMETERS else made
 
 
 def _of_type(function: Callable[..., Tensor], kind: type[Tensor], arguments: Any, added: Any) -> Tensor:
@@ -276,7 +278,7 @@ class _Loader(pickle._Unpickler):
             raise pickle.UnpicklingError(_UNSAFE.format(f"attributes of a {type(target).__name__}"))
         super().load_build()  # type: ignore[misc]
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
 
 
 class _Archive:

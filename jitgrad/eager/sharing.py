@@ -57,7 +57,7 @@ def as_root(ndarray: Array) -> Array:
     if not array.flags.writeable:
         warnings.warn(READ_ONLY_ARRAY, UserWarning, stacklevel=3)
         return array.view(np.ndarray)
-    return array.view(np.ndarray) if array.base is None else np.asarray(memoryview(array))
+    return array.view(np.ndarray) if array.base is None else np.asarray(memoryview(array))  # type: ignore[arg-type]
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:

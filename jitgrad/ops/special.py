@@ -84,7 +84,7 @@ log_ndtr: Op = _approximated(
     reference=lambda x: np.vectorize(math.erfc, otypes=[float])(x * -math.sqrt(0.5)) / 2,
 )
 def ndtr(x: Any) -> Any:
-    """The standard normal distribution function; in the lower tail rounding costs up to x * x / 2 ulp."""
+    """The standard normal distribution function; in the lower tail the rounding of x costs some x * x ulp."""
     return 0.5 * erfc(_floating(x) * -math.sqrt(0.5))
 
 
