@@ -69,7 +69,8 @@ def _kept(record: Record, t: Any, position: int) -> _Kept | None:
         return None
     if not isinstance(t, Tensor):
         raise TypeError(
-            f"save_for_backward can only save variables, but argument {position} is of type {type(t).__name__}"
+            f"save_for_backward can only save variables, but argument {position} is of type "
+            f"{type(t).__name__}"
         )
     entry = saved(t._array, t)
     edge = gradient_edge(t)
@@ -84,6 +85,7 @@ def _kept(record: Record, t: Any, position: int) -> _Kept | None:
 class BackwardCFunction(Record, FunctionCtx):
     """The record of one call of a Function, and its `ctx`."""
 
+    takes_undefined = True
     _forward_cls: ClassVar[type[Function]]
     needs_input_grad: tuple[bool, ...]
 
@@ -122,6 +124,9 @@ class BackwardCFunction(Record, FunctionCtx):
         results = own(self, *grads)
         return self._checked(results if isinstance(results, tuple) else (results,))
 
+    def __repr__(self) -> str:
+        return object.__repr__(self)
+
     def _checked(self, results: tuple[Any, ...]) -> list[Any]:
         """One gradient for each tensor among the arguments."""
         name, count = type(self).__name__, len(self._takes_tensor)
@@ -147,7 +152,7 @@ class Function:
     """Base of functions with a derivative of their own, called through `apply`.
 
     A subclass gives `forward(ctx, *args)`, or `forward(*args)` beside `setup_context(ctx, inputs, output)`,
-    and `backward(ctx, *grad_outputs)`, which returns one gradient (or None) for each argument. All are static.
+    and `backward(ctx, *grad_outputs)`, which returns a gradient (or None) for each argument. All are static.
 
     >>> import jitgrad
     >>> class Square(jitgrad.autograd.Function):
@@ -178,8 +183,8 @@ class Function:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         warnings.warn(
             f"{type(self)} should not be instantiated. Methods on autograd functions are all static, so you "
-            "should invoke them on the class itself. Instantiating an autograd function will raise an error in "
-            "a future version of PyTorch.",
+            "should invoke them on the class itself. Instantiating an autograd function will raise an error "
+            "in a future version of PyTorch.",
             DeprecationWarning,
             stacklevel=2,
         )
@@ -205,8 +210,8 @@ class Function:
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
         """Compute the gradients of the arguments from those of the outputs."""
         raise NotImplementedError(
-            "You must implement either the backward or vjp method for your custom autograd.Function to use it "
-            "with backward mode AD."
+            "You must implement either the backward or vjp method for your custom autograd.Function to use "
+            "it with backward mode AD."
         )
 
     vjp = backward
@@ -219,7 +224,9 @@ class Function:
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """Compute the function on a batch; accepted, and not used by reverse mode."""
-        raise NotImplementedError("To use autograd.Function with vmap, you must override the vmap staticmethod.")
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must override the vmap staticmethod."
+        )
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
@@ -309,7 +316,9 @@ class Error(Record):
     """The end of what can be differentiated: its backward raises."""
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
-        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+        raise RuntimeError(
+            "trying to differentiate twice a function that was marked with @once_differentiable"
+        )
 
     backward_recorded = backward
 

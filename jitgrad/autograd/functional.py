@@ -21,11 +21,22 @@ Tensors = tuple[Tensor, ...]
 Function = Callable[..., Any]
 
 _OUTPUTS = "outputs of the user-provided function"
+_UNUSED_INPUT = (
+    "The output of the user-provided function is independent of input {}. This is not allowed in strict mode."
+)
+_UNUSED_ENTRY = (
+    "The gradient with respect to the input is independent of entry {} in the grad_outputs when using the "
+    "double backward trick to compute forward mode gradients. This is not allowed in strict mode."
+)
+_CONSTANT_JACOBIAN = (
+    "The jacobian of the user-provided function is independent of input {}. This is not allowed in strict "
+    "mode when create_graph=True."
+)
 _LINEAR = (
-    "While computing the hessian, found that the jacobian of the user-provided function with respect to input "
-    "{} is independent of the input. This is not allowed in strict mode. You should ensure that your function "
-    "is twice differentiable and that the jacobian depends on the inputs (this would be violated by a linear "
-    "function for example)."
+    "While computing the hessian, found that the jacobian of the user-provided function with respect to "
+    "input {} is independent of the input. This is not allowed in strict mode. You should ensure that your "
+    "function is twice differentiable and that the jacobian depends on the inputs (this would be violated by "
+    "a linear function for example)."
 )
 
 
@@ -77,9 +88,11 @@ def jvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
         us = tuple([_zeros(y).requires_grad_() for y in ys])
         rows = _gradients(ys, xs, us, True)
         if strict:
-            _all_used(rows, create_graph)
+            _all_used(rows)
         used = [(row, v) for row, v in zip(rows, vs, strict=True) if row is not None and row.requires_grad]
         products = _gradients([r for r, _ in used], us, [v for _, v in used], create_graph)
+        if strict:
+            _all_used(products, create_graph, _UNUSED_ENTRY)
         filled = _filled(products, us)
     return _packed(ys, single, create_graph), _packed(filled, single, create_graph)
 
@@ -115,8 +128,8 @@ def jacobian(
 def _check_strategy(strategy: str, strict: bool, vectorize: bool) -> None:
     if strategy not in ("forward-mode", "reverse-mode"):
         raise AssertionError(
-            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more '
-            'outputs than inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use '
+            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has '
+            'more outputs than inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use '
             '"reverse-mode".'
         )
     if strategy == "forward-mode" and not vectorize:
@@ -143,7 +156,7 @@ def _jacobian_of(number: int, y: Tensor, xs: Tensors, create_graph: bool, strict
                 "allowed in strict mode."
             )
         if strict and create_graph and not all(g is None or g.requires_grad for g in column):
-            raise RuntimeError(_independent(j))
+            raise RuntimeError(_CONSTANT_JACOBIAN.format(j))
         shape = (*y.shape, *x.shape)
         if not column or column[0] is None:
             results.append(wrap(np.zeros(shape, x._array.dtype)))
@@ -187,10 +200,10 @@ def hessian(
         raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
 
     def number(*xs: Tensor) -> Tensor:
-        return _number(*_tensors(func(*xs), _OUTPUTS, "hessian"), "hessian")
+        return _number(*_called(func, xs, "hessian", strict), "hessian")
 
     def slopes(*xs: Tensor) -> Tensors:
-        rows: Tensors = jacobian(number, xs, create_graph=True, strict=strict)
+        rows: Tensors = jacobian(number, xs, create_graph=True)
         for i, row in enumerate(rows):
             if strict and not row.requires_grad:
                 raise RuntimeError(_LINEAR.format(i))
@@ -212,7 +225,7 @@ def vhp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, 
 
 
 def hvp(func: Function, inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
-    """Return the number func(*inputs) and the product of the Hessian there with v: by symmetry that of `vhp`."""
+    """Return the number func(*inputs) and the product of the Hessian there with v: by symmetry, as `vhp`."""
     return _hessian_product("hvp", func, inputs, v, create_graph, strict)
 
 
@@ -225,7 +238,7 @@ def _hessian_product(name: str, func: Function, inputs: Any, v: Any, create_grap
         y = _number(single_output, ys, name)
         slopes = _gradients([y], xs, None, True)
         if strict:
-            _all_used(slopes, False)
+            _all_used(slopes)
         used = [(g, v) for g, v in zip(slopes, vs, strict=True) if g is not None and g.requires_grad]
         products = _gradients([g for g, _ in used], xs, [v for _, v in used], create_graph)
         for i, product in enumerate(products):
@@ -266,17 +279,17 @@ def _vectors(v: Any, like: Sequence[Tensor], function: str) -> Tensors:
 def _directions(v: Any, xs: Tensors, function: str) -> Tensors:
     if v is None and (len(xs) != 1 or xs[0]._array.size != 1):
         raise RuntimeError(
-            "The vector v can only be None if the input to the user-provided function is a single Tensor with "
-            "a single element."
+            "The vector v can only be None if the input to the user-provided function is a single Tensor "
+            "with a single element."
         )
     return _vectors(v, xs, function)
 
 
 def _fresh(xs: Tensors, create_graph: bool) -> Tensors:
     """Inputs that require grad: with `create_graph` linked to the given ones, else cut off from them."""
-    return tuple([
-        x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in xs
-    ])
+    return tuple(
+        [x.view_as(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in xs]
+    )
 
 
 def _called(func: Function, xs: Tensors, name: str, strict: bool) -> tuple[bool, Tensors]:
@@ -297,7 +310,8 @@ def _number(single: bool, ys: Tensors, function: str) -> Tensor:
         raise RuntimeError(
             f"The Tensor returned by the function given to {function} should contain a single element"
         )
-    return ys[0].reshape(())  # type: ignore[no-any-return]
+    y = ys[0]
+    return y.reshape(()) if y.shape else y
 
 
 # Gradients and results ------------------------------------------------------------------------------------
@@ -321,27 +335,23 @@ def _gradients(ys: Sequence[Tensor], xs: Tensors, vs: Sequence[Tensor] | None, r
     if not pairs:
         return (None,) * len(xs)
     return grad(
-        [y for y, _ in pairs], xs, [v for _, v in pairs], retain_graph=True, create_graph=recorded,
+        [y for y, _ in pairs],
+        xs,
+        [v for _, v in pairs],
+        retain_graph=True,
+        create_graph=recorded,
         allow_unused=True,
     )
 
 
-def _independent(i: int) -> str:
-    return (
-        f"The jacobian of the user-provided function is independent of input {i}. This is not allowed in strict "
-        "mode when create_graph=True."
-    )
-
-
-def _all_used(grads: Sequence[Tensor | None], create_graph: bool) -> None:
+def _all_used(
+    grads: Sequence[Tensor | None], create_graph: bool = False, unused: str = _UNUSED_INPUT
+) -> None:
     for i, g in enumerate(grads):
         if g is None:
-            raise RuntimeError(
-                f"The output of the user-provided function is independent of input {i}. This is not allowed in "
-                "strict mode."
-            )
+            raise RuntimeError(unused.format(i))
         if create_graph and not g.requires_grad:
-            raise RuntimeError(_independent(i))
+            raise RuntimeError(_CONSTANT_JACOBIAN.format(i))
 
 
 def _zeros(t: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def gradcheck(
     Looks at every input that requires grad, which should be float64, and at every floating output. Also
     checks that the backward gives the same result twice (up to `nondet_tol`), is linear, and takes undefined
     gradients. Raises GradcheckError, or returns False without `raise_exception`. Whole Jacobians are
-    compared also in `fast_mode`, and batched gradients are made one by one, so that there is nothing to check.
+    compared also in `fast_mode`, and batched gradients are made one by one, so there is nothing to check.
 
     >>> import jitgrad
     >>> x = jitgrad.ones(2, dtype=jitgrad.float64, requires_grad=True)
@@ -192,7 +192,9 @@ def _check(func: Callable[..., Any], inputs: Sequence[Any], settings: _Settings)
         _check_undefined(func, inputs, sources)
 
 
-def _check_constant(func: Callable[..., Any], inputs: Sequence[Any], sources: Sequence[Tensor], eps: float) -> None:
+def _check_constant(
+    func: Callable[..., Any], inputs: Sequence[Any], sources: Sequence[Tensor], eps: float
+) -> None:
     for number, y in enumerate(_listed(func(*inputs))):
         floating = y._array.dtype.kind == "f"
         if floating and any(_numerical(func, inputs, x, number, eps).any() for x in sources):
@@ -200,7 +202,7 @@ def _check_constant(func: Callable[..., Any], inputs: Sequence[Any], sources: Se
 
 
 def _numerical(func: Callable[..., Any], inputs: Sequence[Any], x: Tensor, number: int, eps: float) -> Array:
-    """The Jacobian of one output by central differences: a row for each element of x, which is moved in place."""
+    """The Jacobian of one output by central differences: a row for each element of x, moved in place."""
     array = x._array
     rows = []
     for index in np.ndindex(array.shape):
@@ -224,7 +226,9 @@ def _analytical(y: Tensor, sources: Sequence[Tensor]) -> list[Array]:
         found = grad(y, sources, wrap(one), retain_graph=True, allow_unused=True)
         for column, x, g in zip(columns, sources, found, strict=True):
             column.append(np.zeros(x._array.size) if g is None else g._array.astype(np.float64).ravel())
-    return [np.array(c).reshape(y._array.size, x._array.size).T for c, x in zip(columns, sources, strict=True)]
+    return [
+        np.array(c).reshape(y._array.size, x._array.size).T for c, x in zip(columns, sources, strict=True)
+    ]
 
 
 def _check_output(
@@ -235,7 +239,7 @@ def _check_output(
         if not np.allclose(a, n, rtol=settings.rtol, atol=settings.atol):
             raise GradcheckError(
                 f"Jacobian mismatch for output {number} with respect to input {i},\n"
-                f"numerical:{wrap(n)}\nanalytical:{wrap(a)}\n"
+                f"numerical:{_as_shown(n, sources[i])}\nanalytical:{_as_shown(a, sources[i])}\n"
             )
     for a, b in zip(first, again, strict=True):
         if (np.abs(a - b) > settings.nondet_tol).any():
@@ -246,6 +250,10 @@ def _check_output(
             )
     if settings.check_grad_dtypes:
         _check_dtypes(y, sources)
+
+
+def _as_shown(jacobian: Array, x: Tensor) -> Tensor:
+    return wrap(jacobian.astype(x._array.dtype))
 
 
 def _check_dtypes(y: Tensor, sources: Sequence[Tensor]) -> None:
@@ -264,12 +272,12 @@ def _check_linear(outputs: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
 
 def _check_undefined(func: Callable[..., Any], inputs: Sequence[Any], sources: Sequence[Tensor]) -> None:
     """Whether undefined gradients of some or all outputs, as they come to the backward, give no gradients."""
-    outputs = _differentiable(func(*inputs))
-    records = {y.grad_fn for y in outputs if y.grad_fn is not None}
+    outputs = [y for y in _differentiable(func(*inputs)) if not y.is_leaf]
+    records = {y.grad_fn for y in outputs if y.grad_fn}
     handles = [r.register_prehook(lambda grads: (None,) * len(grads)) for r in records]
     try:
         seeds = [wrap(np.ones(y._array.shape, y._array.dtype)) for y in outputs]
-        found = grad(outputs, sources, seeds, allow_unused=True)
+        found = grad(outputs, sources, seeds, allow_unused=True) if outputs else ()
     finally:
         for handle in handles:
             handle.remove()

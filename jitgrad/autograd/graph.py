@@ -89,9 +89,9 @@ def get_gradient_edge(tensor: Tensor) -> GradientEdge:
     return GradientEdge(*edge)
 
 
-def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+def increment_version(tensor: Any) -> None:
     """Tell autograd that the memory of a tensor, or of several, has been written to."""
-    tensors = (tensor,) if isinstance(tensor, Tensor) else tensor
+    tensors = [tensor] if isinstance(tensor, Tensor) else tensor
     if not isinstance(tensors, Iterable):
         raise RuntimeError("increment_version expect a Iterable[Tensor] as input")
     for t in tensors:

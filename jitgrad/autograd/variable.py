@@ -10,7 +10,7 @@ from jitgrad.eager.tensor import Tensor
 __all__ = ["Variable"]
 
 
-class Variable(ABC):
+class Variable(ABC):  # noqa: B024  (tensors are registered as its instances)
     """Make a tensor on the memory of another, without its history; every tensor is an instance.
 
     >>> import jitgrad

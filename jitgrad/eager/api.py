@@ -12,6 +12,7 @@ from jitgrad.eager.constructors import *
 from jitgrad.eager.conversion import *
 from jitgrad.eager.creation import *
 from jitgrad.eager.device import *
+from jitgrad.eager.dtypes import bool_ as bool
 from jitgrad.eager.dtypes import cdouble as cdouble
 from jitgrad.eager.dtypes import cfloat as cfloat
 from jitgrad.eager.dtypes import complex64 as complex64
@@ -22,6 +23,7 @@ from jitgrad.eager.dtypes import finfo as finfo
 from jitgrad.eager.dtypes import float16 as float16
 from jitgrad.eager.dtypes import float32 as float32
 from jitgrad.eager.dtypes import float64 as float64
+from jitgrad.eager.dtypes import float_ as float
 from jitgrad.eager.dtypes import get_default_dtype as get_default_dtype
 from jitgrad.eager.dtypes import half as half
 from jitgrad.eager.dtypes import iinfo as iinfo
@@ -29,6 +31,7 @@ from jitgrad.eager.dtypes import int8 as int8
 from jitgrad.eager.dtypes import int16 as int16
 from jitgrad.eager.dtypes import int32 as int32
 from jitgrad.eager.dtypes import int64 as int64
+from jitgrad.eager.dtypes import int_ as int
 from jitgrad.eager.dtypes import long as long
 from jitgrad.eager.dtypes import promote_types as promote_types
 from jitgrad.eager.dtypes import set_default_dtype as set_default_dtype
@@ -38,6 +41,7 @@ from jitgrad.eager.dtypes import uint16 as uint16
 from jitgrad.eager.dtypes import uint32 as uint32
 from jitgrad.eager.dtypes import uint64 as uint64
 from jitgrad.eager.factory import *
+from jitgrad.eager.in_place_functions import *
 from jitgrad.eager.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
 from jitgrad.eager.joining import *
 from jitgrad.eager.modes import enable_grad as enable_grad
@@ -54,6 +58,8 @@ from jitgrad.eager.products import *
 from jitgrad.eager.random import *
 from jitgrad.eager.reduction import *
 from jitgrad.eager.sampling import *
+from jitgrad.eager.scattering import *
+from jitgrad.eager.selection import *
 from jitgrad.eager.serialization import *
 from jitgrad.eager.shape import *
 from jitgrad.eager.sharing import *

@@ -16,7 +16,7 @@ from jitgrad.eager.plan import LARGE
 from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node, Op
-from jitgrad.ops.elementwise import SHORT_POWERS
+from jitgrad.ops.elementwise import SHORT_POWERS, isnan, where
 from jitgrad.ops.table import COMPOSITES, OPS
 
 __all__ = [
@@ -72,7 +72,7 @@ __all__ = [
     "trunc",
 ]
 
-Check = Callable[[str, list[Array]], None]
+Check = Callable[[Any, Any, list[Array]], None]
 
 _ndarray = np.ndarray
 _SMALL = range(-128, 128)  # Python integers that every integer dtype but uint8 holds
@@ -187,7 +187,7 @@ def binary(
 ) -> Callable[..., Tensor]:
     """A function of two tensors or numbers; `floating` computes integers in the default dtype.
 
-    `check` may refuse operands by their common dtype.
+    `check` may refuse operands, which it gets as they are and as arrays of their common dtype.
     """
     kind = named(OpRecord, recorded or title(name))
     as_is = "f" if floating or check else "fiu"
@@ -204,7 +204,7 @@ def binary(
                 return computed(op, kind, (input, other), [a, other])
         arrays = in_common_dtype(name, input, other, floating=floating)
         if check is not None:
-            check(name, arrays)
+            check(input, other, arrays)
         return computed(op, kind, (input, other), arrays)
 
     function.__name__ = function.__qualname__ = name
@@ -214,20 +214,31 @@ def binary(
 # Arithmetic ---------------------------------------------------------------------------------------------
 
 
-def _no_bool(name: str, arrays: list[Array]) -> None:
-    if arrays[0].dtype.kind == "b":
+def _no_bool(input: Any, other: Any, arrays: list[Array]) -> None:
+    """Refuse bool operands of a subtraction."""
+    flags = [_is_bool(x) for x in (input, other)]
+    if all(flags):
         raise RuntimeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
             "`logical_xor()` operator instead."
         )
+    if any(flags):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert "
+            "a mask, use the `~` or `logical_not()` operator instead."
+        )
 
 
-def _no_zero_divisor(name: str, arrays: list[Array]) -> None:
+def _is_bool(x: Any) -> bool:
+    return isinstance(x, bool) or (isinstance(x, (Tensor, np.ndarray)) and x.dtype.kind == "b")
+
+
+def _no_zero_divisor(input: Any, other: Any, arrays: list[Array]) -> None:
     if arrays[1].dtype.kind in "iu" and not arrays[1].all():
         raise RuntimeError("ZeroDivisionError")
 
 
-def _integer_power(name: str, arrays: list[Array]) -> None:
+def _integer_power(input: Any, other: Any, arrays: list[Array]) -> None:
     if arrays[1].dtype.kind == "i" and arrays[1].size and arrays[1].min() < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
 
@@ -239,6 +250,16 @@ _div = binary("div", OPS["divide"], floating=True)
 _floor_divide = binary("floor_divide", OPS["floor_divide"], check=_no_zero_divisor)
 _remainder = binary("remainder", OPS["remainder"], check=_no_zero_divisor)
 _power = binary("pow", OPS["power"], check=_integer_power, recorded="PowBackward1")
+
+
+def invalid_arguments(name: str, *args: Any) -> TypeError:
+    kinds = ", ".join(type(a).__name__ for a in args)
+    return TypeError(f"{name}() received an invalid combination of arguments - got ({kinds})")
+
+
+def _one_tensor(name: str, input: Any, other: Any) -> None:
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        raise invalid_arguments(name, input, other)
 
 
 def _scaled(x: Any, alpha: Any, name: str) -> Any:
@@ -305,7 +326,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         )
     arrays = in_common_dtype("div", input, other)
     if arrays[0].dtype.kind in "iub":
-        _no_zero_divisor("div", arrays)
+        _no_zero_divisor(input, other, arrays)
         if rounding_mode == "floor":
             return wrap(np.asarray(np.floor_divide(*arrays)))
         quotient = np.abs(arrays[0]) // np.abs(arrays[1])
@@ -341,11 +362,14 @@ def floor_divide(input: Any, other: Any) -> Tensor:
 @define(in_place=True, out=True)
 def remainder(input: Any, other: Any) -> Tensor:
     """Return the remainder with the sign of the divisor, as Python's % has it."""
+    _one_tensor("remainder", input, other)
     return _remainder(input, _other_tensor(other, "remainder"))
 
 
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return other - alpha * input."""
+    if not isinstance(input, Tensor):
+        raise invalid_arguments("rsub", input, other)
     scaled = input if alpha == 1 else _scaled(input, alpha, "rsub")
     return _sub(other, scaled) if isinstance(other, Tensor) else _reversed_sub(other, scaled)
 
@@ -363,6 +387,7 @@ def _raised(x: Node, exponent: Any) -> Node:
 @define(in_place=True, out=True)
 def pow(input: Any, exponent: Any) -> Tensor:
     """Return input ** exponent, broadcast; RuntimeError for negative powers of integers."""
+    _one_tensor("pow", input, exponent)
     if not isinstance(exponent, Number):
         if isinstance(exponent, Tensor) and not isinstance(input, Tensor):
             return _number_to_the(input, exponent)
@@ -372,14 +397,25 @@ def pow(input: Any, exponent: Any) -> Tensor:
             return apply_function(_raised, (input,), {"exponent": exponent}, "PowBackward0")  # type: ignore[no-any-return]
         return _to_the_number(input, exponent)
     arrays = in_common_dtype("pow", input, exponent)
-    _integer_power("pow", arrays)
+    _integer_power(input, exponent, arrays)
     if arrays[0].dtype.kind == "f":
         return _to_the_number(input, exponent)
-    return wrap(np.asarray(np.power(*arrays)))
+    return wrap(np.asarray(np.power(*arrays), arrays[0].dtype))
 
 
 _to_the_number = binary("pow", OPS["power"], check=_integer_power, recorded="PowBackward0")
-_number_to_the = binary("pow", OPS["power"], check=_integer_power, recorded="PowBackward2")
+
+
+def _integer_exponents(input: Any, other: Any, arrays: list[Array]) -> None:
+    """Let a number have negative integer powers, which are 0 unless the number is 1 or -1."""
+    base, exponent = arrays
+    if exponent.dtype.kind == "i" and exponent.size and exponent.min() < 0:
+        sign = np.where(exponent % 2 == 0, np.abs(base), base)
+        arrays[0] = np.where(exponent < 0, np.where(np.abs(base) == 1, sign, 0), base)
+        arrays[1] = np.where(exponent < 0, 1, exponent)
+
+
+_number_to_the = binary("pow", OPS["power"], check=_integer_exponents, recorded="PowBackward2")
 
 
 def _reversed(function: Callable[..., Tensor]) -> Callable[[Any, Any], Tensor]:
@@ -396,6 +432,19 @@ def reciprocal(input: Any) -> Tensor:
 
 def _reciprocal(x: Node) -> Node:
     return 1 / x  # type: ignore[no-any-return, operator]
+
+
+def _sign(x: Node) -> Any:
+    return where(isnan(x), 0, OPS["sign"](x)) if x.dtype.kind == "f" else OPS["sign"](x)
+
+
+@define(in_place=True, out=True)
+def sign(input: Any) -> Tensor:
+    """Return -1, 0 or 1; 0 for NaN."""
+    x = require_tensor(input, "sign")
+    if x._array.dtype.kind == "b":
+        return wrap(x._array.copy())
+    return apply_function(_sign, (x,), _NO_PARAMS, "SignBackward0")  # type: ignore[no-any-return]
 
 
 _NEGATIVE, _ABSOLUTE = named(OpRecord, "NegBackward0"), named(OpRecord, "AbsBackward0")
@@ -452,7 +501,6 @@ sigmoid = unary("sigmoid", OPS["sigmoid"])
 floor = unary("floor", OPS["floor"], floating=False)
 ceil = unary("ceil", OPS["ceil"], floating=False)
 trunc = fix = unary("trunc", OPS["trunc"], floating=False, also="fix")
-sign = unary("sign", OPS["sign"], floating=False)
 
 operators(
     {
@@ -469,7 +517,7 @@ operators(
         "mod": _remainder,
         "rmod": _reversed(_remainder),
         "pow": pow,
-        "rpow": _reversed(pow),
+        "rpow": _reversed(_number_to_the),
         "neg": neg,
         "abs": abs,
     }

@@ -1,4 +1,4 @@
-"""What users call to run the tape backwards: `backward` adds to the leaves' `.grad`, `grad` returns gradients."""
+"""Runs the tape backwards for users: `backward` adds to the leaves' `.grad`, `grad` returns gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.engine import Backward, fitted_tensor
-from jitgrad.eager.tape import AccumulateGrad, Edge, GradientEdge, Meta, sink
+from jitgrad.eager.size import Size
+from jitgrad.eager.tape import Edge, GradientEdge, Meta, sink
 from jitgrad.eager.tensor import Tensor, wrap
 from jitgrad.ir import Node
 from jitgrad.ops.values import concatenated, insert_axes
@@ -86,8 +87,7 @@ def _into_leaves(outputs: Any, grads: Any, retain: bool | None, create_graph: bo
             if isinstance(t, Tensor):
                 t.retain_grad()
         edges = [_target_edge(t) for t in targets]
-        useful = run.aim(edges)
-        useful.update(record for record, _ in edges if isinstance(record, AccumulateGrad))
+        run.aim(edges).update(record for record, _ in edges)
     run.run()
 
 
@@ -120,8 +120,8 @@ def grad(
         )
     if not only_inputs:
         warnings.warn(
-            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient "
-            "for other parts of the graph, please use torch.autograd.backward.",
+            "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate "
+            "gradient for other parts of the graph, please use torch.autograd.backward.",
             FutureWarning,
             stacklevel=2,
         )
@@ -162,10 +162,10 @@ def _gathered_in_batches(
     for i, (out, g) in enumerate(zip(_listed(outputs), batches, strict=True)):
         if g.shape[1:] != _meta(out)[0]:
             raise RuntimeError(
-                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch "
-                "dimension. The sizes of the remaining dimensions are expected to match the shape of "
+                "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the "
+                "batch dimension. The sizes of the remaining dimensions are expected to match the shape of "
                 f"corresponding output, but a mismatch was detected: grad_output[{i}] has a shape of "
-                f"{g.shape} and output[{i}] has a shape of {tuple(_meta(out)[0])}."
+                f"{Size(g.shape[1:])} and output[{i}] has a shape of {Size(_meta(out)[0])}."
             )
     count = len(batches[0]._array)
     each = [
@@ -263,8 +263,8 @@ def _seed(i: int, out: Tensor | GradientEdge, given: Tensor | None, recorded: bo
         return wrap(ones) if recorded else ones
     if given._array.shape != shape:
         raise RuntimeError(
-            f"Mismatch in shape: grad_output[{i}] has a shape of {given.shape} and output[{i}] has a shape of "
-            f"torch.Size({list(shape)})."
+            f"Mismatch in shape: grad_output[{i}] has a shape of {given.shape} and output[{i}] has a shape "
+            f"of {Size(shape)}."
         )
     if given._array.dtype != dtype:
         given = fitted_tensor(given, meta)

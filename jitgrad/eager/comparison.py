@@ -15,6 +15,7 @@ from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.inplace import overwrite
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import (
+    must_broadcast,
     only_kinds,
     require_tensor_and_operand,
     require_tensors,
@@ -89,7 +90,7 @@ def _comparison(name: str, ufunc: np.ufunc, also: str = "", *, ordered: bool = T
         require_tensor_and_operand(name, input, other)
         arrays = in_common_dtype(name, input, other)
         if ordered:
-            only_kinds(f"{name}_cpu", "biuf", arrays[0].dtype)
+            only_kinds(f"{name}_cpu", "biuf", arrays[0].dtype, *(a.shape for a in arrays))
         return _plain(ufunc, *arrays)
 
     function.__name__ = function.__qualname__ = name
@@ -124,7 +125,7 @@ def equal(input: Any, other: Any) -> bool:
     (True, False)
     """
     require_tensors("equal", input, other)
-    return state.compute(np.array_equal, input._array, other._array)
+    return bool(state.compute(np.array_equal, input._array, other._array))
 
 
 def _near(a: Array, b: Array, rtol: float, atol: float, equal_nan: bool) -> Array:
@@ -136,7 +137,8 @@ def _near(a: Array, b: Array, rtol: float, atol: float, equal_nan: bool) -> Arra
     if a.dtype.kind in "iub":
         a, b = a.astype(np.float64), b.astype(np.float64)
     distance = np.abs(a - b)
-    return near | (np.isfinite(distance) & (distance <= atol + np.abs(rtol * b)))
+    near |= np.isfinite(distance) & (distance <= atol + np.abs(rtol * b))
+    return near
 
 
 @define()
@@ -262,7 +264,7 @@ def _bits(
                 "Number self, Tensor other, *, Tensor out = None",
             )
         a, b = in_common_dtype(name, input, other)
-        only_kinds(kernel, kinds, a.dtype)
+        only_kinds(kernel, kinds, a.dtype, a.shape, b.shape)
         return _plain(ufunc, a, b)
 
     function.__name__ = function.__qualname__ = name
@@ -272,7 +274,8 @@ def _bits(
 def _shifted_left(a: Array, places: Array) -> Array:
     """a times 2**places; 0 where no bit is left."""
     outside = (places < 0) | (places >= a.dtype.itemsize * 8)
-    return np.where(outside, 0, np.left_shift(a, np.where(outside, 0, places))).astype(a.dtype)
+    shifted: Array = np.where(outside, 0, np.left_shift(a, np.where(outside, 0, places)))
+    return shifted.astype(a.dtype)
 
 
 def _shifted_right(a: Array, places: Array) -> Array:
@@ -281,7 +284,8 @@ def _shifted_right(a: Array, places: Array) -> Array:
     outside = (places < 0) | (places > most)
     if a.dtype.kind == "u":
         return np.where(outside, 0, np.right_shift(a, np.where(outside, 0, places))).astype(a.dtype)
-    return np.right_shift(a, np.where(outside, most, places).astype(a.dtype))
+    shifted: Array = np.right_shift(a, np.where(outside, most, places).astype(a.dtype))
+    return shifted
 
 
 bitwise_and = _bits("bitwise_and", np.bitwise_and)
@@ -366,18 +370,8 @@ def _chosen(condition: Tensor, x: Any, y: Any) -> Tensor:
     try:
         return computed(OPS["where"], _WHERE_RECORD, (condition, x, y), [mask, *arrays])
     except RuntimeError:
-        shapes = [np.shape(a) for a in arrays]
-        if _broadcast(*shapes):
-            raise shape_error([mask.shape, np.broadcast_shapes(*shapes)]) from None
-        raise shape_error(shapes) from None
-
-
-def _broadcast(*shapes: tuple[int, ...]) -> bool:
-    try:
-        np.broadcast_shapes(*shapes)
-    except ValueError:
-        return False
-    return True
+        inner = must_broadcast(*(a.shape for a in arrays))
+        raise shape_error([mask.shape, inner]) from None
 
 
 @define("where")

@@ -17,7 +17,7 @@ from jitgrad.eager.factory import contiguous_format, dtype_argument, order_of
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import wrong_combination
 from jitgrad.eager.tape import Record, named
-from jitgrad.eager.tensor import Tensor, require_tensor, wrap
+from jitgrad.eager.tensor import Tensor, must_be_floating, require_tensor, wrap
 from jitgrad.ops.structure import cast
 
 __all__ = ["clone"]
@@ -89,7 +89,8 @@ def converted(t: Tensor, wanted: NumpyDtype, *, copy: bool = False, memory_forma
     if array.dtype.kind == "c" and wanted.kind not in "cb":
         warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=3)
         array = array.real
-    if array.dtype.kind == wanted.kind == "f" and edges_of((t,)) is not None:
+    if wanted.kind in "fc" and edges_of((t,)) is not None:
+        must_be_floating(wanted)
         recorded: Tensor = apply_op(cast, (t,), {"dtype": wanted}, "ToCopyBackward0")
         return recorded
     return wrap(state.compute(lambda: array.astype(wanted, order_of(array, memory_format))))

@@ -11,7 +11,7 @@ from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.modes import state
 from jitgrad.eager.plan import LARGE, Mask, Plan, plan, reads
 from jitgrad.eager.tape import Edge, Meta, Packed, Record, named, sink, unpacked
-from jitgrad.eager.tensor import Tensor, wrap
+from jitgrad.eager.tensor import Tensor, version_of, wrap
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.table import times
 
@@ -55,8 +55,8 @@ def edges_of(operands: Sequence[Any]) -> tuple[Edge | None, ...] | None:
 
 def saved(array: Any, source: Any) -> Any:
     """What the tape keeps of an array that belongs to a tensor, or to none."""
-    if state.saved_hooks:
-        return _packed(array)
+    if state.saved_hooks and isinstance(array, np.ndarray):
+        return _packed(array, source)
     if not isinstance(source, Tensor) or source._array is not array:
         return array
     if source._inference:
@@ -70,14 +70,29 @@ def saved(array: Any, source: Any) -> Any:
     return array, version, version[0]
 
 
-def _packed(array: Any) -> Packed:
+def _packed(array: Any, source: Any) -> Packed:
+    """What the innermost hooks make of a value; they see the tensor that it is, with its place on the tape."""
     pack, unpack = state.saved_hooks[-1]
+    own = isinstance(source, Tensor) and source._array is array
+    shown = source if own and source.is_leaf else wrap(np.asarray(array))
+    if own:
+        shown._version_box = version_of(source)
+        shown._edge = source.edge()
+    version = shown._version
     hooks, state.saved_hooks = state.saved_hooks, []
     before, state.grad = state.grad, False
     try:
-        return Packed(pack(wrap(np.asarray(array))), unpack)
+        content = pack(shown)
     finally:
         state.saved_hooks, state.grad = hooks, before
+    if shown._version != version:
+        raise RuntimeError(
+            "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook "
+            "cannot be modified by in-place operations as this can lead to unexpected side-effects."
+        )
+    if content is shown and shown._edge is not None:
+        content = shown.detach()  # a record must not keep itself alive through its result
+    return Packed(content, unpack)
 
 
 # Ops ------------------------------------------------------------------------------------------------------
@@ -128,7 +143,11 @@ def _cotangents(op: Op, params: Params, edges: Any, g: Any, out: Any, args: list
     if op.partials is None:
         return op.vjp(g, out, *args, **params)  # type: ignore[misc, no-any-return]
     return [
-        None if edge is None else np.zeros_like(g) if partial is None else times(g, partial(out, *args, **params))
+        None
+        if edge is None
+        else np.zeros_like(g)
+        if partial is None
+        else times(g, partial(out, *args, **params))
         for edge, partial in zip(edges, op.partials, strict=True)
     ]
 

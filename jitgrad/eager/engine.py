@@ -51,6 +51,8 @@ class Backward:
                     continue
                 if record.hooks is not None:
                     call_before(record.hooks, grads, recorded)
+                    if not record.takes_undefined and all(g is None for g in grads):
+                        continue
                 if record.__class__ is AccumulateGrad:
                     _accumulate(record, grads, recorded)
                 else:
@@ -149,7 +151,7 @@ def records_below(roots: Iterable[Record], oldest: float = -1.0) -> set[Record]:
 
 
 def _watched(record: Record, grads: list[Any], recorded: bool) -> Sequence[Any]:
-    """A record's results in anomaly mode: an error or a NaN is reported with the line that made the record."""
+    """A record's results; an error or a NaN is reported with the line that made the record."""
     before, state.evaluating = state.evaluating, record
     try:
         results = record.backward_recorded(grads) if recorded else record.backward(grads)
@@ -169,8 +171,8 @@ def _watched(record: Record, grads: list[Any], recorded: bool) -> Sequence[Any]:
 def _report(record: Record) -> None:
     if record.trace is None:
         _warn(
-            f"Error detected in {record.name()}. No forward pass information available. Enable detect anomaly "
-            "during forward pass for more information."
+            f"Error detected in {record.name()}. No forward pass information available. Enable detect "
+            "anomaly during forward pass for more information."
         )
         return
     stack, parent = record.trace
@@ -178,8 +180,8 @@ def _report(record: Record) -> None:
     while parent is not None:
         stack, above = parent.trace or ("", None)
         _warn(
-            f"\n\nPrevious calculation was induced by {parent.name()}. Traceback of forward call that induced "
-            f"the previous calculation:\n{stack}"
+            f"\n\nPrevious calculation was induced by {parent.name()}. Traceback of forward call that "
+            f"induced the previous calculation:\n{stack}"
         )
         parent = above
 
@@ -279,9 +281,7 @@ def _owned(grads: list[Any], leaf: Array) -> Array:
         and leaf.flags.c_contiguous
         and sys.getrefcount(g) <= _REFERENCES
     ):
-        return g  # type: ignore[no-any-return]
+        return g
     kept: Array = np.empty_like(leaf)
     np.copyto(kept, g)
     return kept
-
-

@@ -13,7 +13,7 @@ from jitgrad.eager.tensor import Tensor, wrap
 
 
 def call_before(hooks: Hooks, grads: list[Any], recorded: bool) -> None:
-    """Show a record's gradients to the hooks of its output tensors, then to its own; they may replace them."""
+    """Show a record's gradients to its outputs' hooks, then to its own; they may replace them."""
     call_on_outputs(hooks, grads, recorded)
     for hook in list(hooks.before.values()):
         answer = hook(_tensors(grads, recorded))
@@ -65,8 +65,8 @@ def _replaced(grads: Sequence[Any], answer: Any, hook: Any, recorded: bool) -> l
         raise TypeError(f"expected tuple, but hook returned '{type(answer).__name__}'")
     if len(answer) != len(grads):
         raise RuntimeError(
-            f"hook '{_name(hook)}' has returned an incorrect number of values (got {len(answer)}, but expected "
-            f"{len(grads)})"
+            f"hook '{_name(hook)}' has returned an incorrect number of values (got {len(answer)}, but "
+            f"expected {len(grads)})"
         )
     return [_checked(before, g, hook, recorded) for before, g in zip(grads, answer, strict=True)]
 

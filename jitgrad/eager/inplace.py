@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
-from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.dispatch import apply_function, arrays_of
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
 from jitgrad.eager.tape import Edge, Record
@@ -30,13 +30,17 @@ CUSTOM = (
 )
 
 
+def _repeats(array: Array) -> bool:
+    return any(stride == 0 and n > 1 for stride, n in zip(array.strides, array.shape, strict=True))
+
+
 def guard(t: Tensor) -> None:
     """Refuse a write that would make gradients wrong."""
     array = t._array
     if t._inference and not state.inference:
         if state.grad and t.requires_grad:
             raise RuntimeError("Inplace update to inference tensor outside InferenceMode is not allowed.")
-    if 0 in array.strides and any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)):
+    if 0 in array.strides and array.size and _repeats(array):
         raise RuntimeError(
             "unsupported operation: more than one element of the written-to tensor refers to a single memory "
             "location. Please clone() the tensor before performing the operation."
@@ -169,21 +173,40 @@ def inplace(function: Callable[..., Any]) -> Callable[..., Tensor]:
     """The method that writes a function's result into its first argument."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        guard(self)
         try:
             result = function(self, *args, **kwargs)
-        except NotImplementedError:
-            operands = [a._array if isinstance(a, Tensor) else a for a in (self, *args)]
-            _must_hold(self._array.dtype, dtypes.common(operands))
+        except (NotImplementedError, RuntimeError) as error:
+            guard(self)
+            if isinstance(error, NotImplementedError):
+                _refuse(self._array, arrays_of((self, *args)))
             raise
+        guard(self)
         return write(self, result)
 
     return method
 
 
+def _refuse(own: Array, operands: list[Any]) -> None:
+    """Raise what comes before a complaint about dtypes."""
+    _must_hold(own.dtype, dtypes.common(operands))
+    must_fit(own, operands)
+
+
+def must_fit(own: Array, operands: Sequence[Any]) -> None:
+    """Refuse operands that broadcast to a larger shape than that of what is written to."""
+    try:
+        shape = np.broadcast_shapes(*map(np.shape, operands))
+    except ValueError:
+        return
+    if shape != own.shape:
+        raise RuntimeError(
+            f"output with shape {list(own.shape)} doesn't match the broadcast shape {list(shape)}"
+        )
+
+
 def _overwritten(x: Node, values: Node) -> Node:
     """x with all its values replaced."""
-    return broadcast(cast(values, dtype=x.dtype), x.shape)
+    return broadcast(cast(values, dtype=x.dtype), x.shape)  # type: ignore[no-any-return]
 
 
 def overwrite(t: Tensor, values: Tensor, name: str) -> Tensor:

@@ -53,7 +53,7 @@ class GradMode:
     def __call__(self, function: Function) -> Function:
         """Wrap a function, or a generator function, so that it runs inside."""
         if inspect.isgeneratorfunction(function):
-            return self._wrapped_generator(function)
+            return self._wrapped_generator(function)  # type: ignore[no-any-return]
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jitgrad.eager import dtypes
 from jitgrad.eager.dtypes import Array
+from jitgrad.eager.factory import order_of
 from jitgrad.eager.modes import state
 from jitgrad.eager.tensor import Tensor
 
@@ -45,9 +46,9 @@ def array_from(data: Any, dtype: NumpyDtype | None) -> Array:
 
 
 def copied(data: Any, dtype: NumpyDtype | None) -> Array:
-    """A C-contiguous copy of a tensor's or an array's values."""
+    """A copy of a tensor's or an array's values, with its strides if it is dense."""
     array = data._array if isinstance(data, Tensor) else supported(data)
-    return state.compute(np.array, array, dtype or array.dtype)
+    return state.compute(np.array, array, dtype or array.dtype, order=order_of(array))
 
 
 def supported(array: Array) -> Array:
@@ -91,13 +92,11 @@ def _all_arrays(data: Any) -> bool:
     if not isinstance(data, (list, tuple)) or not data or not isinstance(data[0], np.ndarray):
         return False
     shape = data[0].shape
-    if not shape or not all(isinstance(a, np.ndarray) and a.shape == shape for a in data):
-        return False
-    warnings.warn(SLOW, UserWarning, stacklevel=4)
-    return True
+    return bool(shape) and all(isinstance(a, np.ndarray) and a.shape == shape for a in data)
 
 
 def _stacked(arrays: Sequence[Array], dtype: NumpyDtype | None) -> Array:
+    warnings.warn(SLOW, UserWarning, stacklevel=4)
     common = supported(arrays[0]).dtype
     for a in arrays[1:]:
         common = dtypes.promote(common, supported(a).dtype)
@@ -122,6 +121,8 @@ def _leaves(data: Any, shape: tuple[int, ...]) -> list[Any]:
     """The items of a nested sequence of a shape; ValueError where it is ragged."""
     level = list(data)
     for axis, n in enumerate(shape[1:], 1):
+        if any(isinstance(item, np.ndarray) for item in level):
+            warnings.warn(SLOW, UserWarning, stacklevel=4)
         for item in level:
             if not is_sequence(item):
                 if not n:
@@ -194,13 +195,19 @@ def _number(leaf: Any, dtype: NumpyDtype) -> Any:
             raise ValueError("only one element tensors can be converted to Python scalars")
         return leaf._array.item()
     name = type(leaf).__name__
-    if dtype.kind in "iu":
-        raise TypeError(f"'{name}' object cannot be interpreted as an integer")
+    if dtype.kind in "biu":
+        raise TypeError(
+            "an integer is required"
+            if dtype == np.uint64
+            else f"'{name}' object cannot be interpreted as an integer"
+        )
     raise TypeError(f"must be real number, not {name}")
 
 
 def _integers(leaves: list[Any], kinds: set[type], dtype: NumpyDtype) -> Array:
     """Numbers in an integer dtype; RuntimeError for those it cannot hold, but unsigned ones wrap around."""
+    if dtype == np.uint64 and not kinds <= {bool, int}:
+        raise TypeError("an integer is required")
     if complex in kinds:
         raise TypeError("'complex' object cannot be interpreted as an integer")
     limits = np.iinfo(dtype)
@@ -208,7 +215,7 @@ def _integers(leaves: list[Any], kinds: set[type], dtype: NumpyDtype) -> Array:
         if any(isinstance(x, float) and not limits.min <= x <= limits.max for x in leaves):
             raise overflow(dtype)
         leaves = [int(x) for x in leaves]
-    if dtype.kind == "u" and dtype.itemsize == 8:
+    if dtype == np.uint64:
         return np.array(leaves, dtype)
     try:
         wide = np.array(leaves, np.int64)

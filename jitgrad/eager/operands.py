@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
+from jitgrad.eager.arithmetic import shape_error
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.tensor import Tensor, require_tensor
 
@@ -24,10 +25,20 @@ def scalar_type(dtype: np.dtype[Any]) -> str:
     return _SCALAR_TYPES[dtype]
 
 
-def only_kinds(kernel: str, kinds: str, dtype: np.dtype[Any]) -> None:
-    """Refuse dtypes of other kinds than these."""
+def only_kinds(kernel: str, kinds: str, dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> None:
+    """Refuse dtypes of other kinds than these, but first shapes that do not broadcast."""
     if dtype.kind not in kinds:
+        if len(shapes) > 1:
+            must_broadcast(*shapes)
         raise NotImplementedError(f"\"{kernel}\" not implemented for '{scalar_type(dtype)}'")
+
+
+def must_broadcast(*shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that shapes broadcast to; RuntimeError if they do not."""
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise shape_error(list(shapes)) from None
 
 
 def require_tensors(name: str, *given: Any, arguments: tuple[str, ...] = ("input", "other")) -> None:

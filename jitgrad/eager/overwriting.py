@@ -107,9 +107,15 @@ def _mask_and_value(x: Tensor, mask: Any, value: Any, name: str) -> tuple[Tensor
     return mask, value
 
 
+def _as_dtype(value: Array, dtype: np.dtype[Any]) -> Array:
+    if value.dtype == dtype:
+        return value
+    return as_scalar(value.item(), dtype) if value.dtype.kind == "c" else value.astype(dtype)
+
+
 def _masked(x: Tensor, mask: Tensor, value: Tensor, name: str) -> Tensor:
     a: Array = x._array
-    value_as = value._array if value._array.dtype is a.dtype else value._array.astype(a.dtype)
+    value_as = _as_dtype(value._array, a.dtype)
     try:
         return computed(OPS["where"], named(OpRecord, name), (mask, value, x), [mask._array, value_as, a])
     except RuntimeError:

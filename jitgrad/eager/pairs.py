@@ -11,7 +11,7 @@ from jitgrad.eager.arithmetic import computed, in_common_dtype, shape_error, tit
 from jitgrad.eager.define import define, operators
 from jitgrad.eager.dispatch import OpRecord, apply_function, edges_of
 from jitgrad.eager.dtypes import Array, Number
-from jitgrad.eager.inplace import guard, write
+from jitgrad.eager.inplace import guard, inplace, write
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import (
     only_kinds,
@@ -31,7 +31,6 @@ from jitgrad.ops.table import COMPOSITES, OPS
 __all__ = [
     "arctan2",
     "atan2",
-    "complex",
     "conj",
     "conj_physical",
     "copysign",
@@ -48,7 +47,6 @@ __all__ = [
     "logaddexp",
     "logaddexp2",
     "nextafter",
-    "polar",
     "resolve_conj",
     "resolve_neg",
     "xlogy",
@@ -69,7 +67,7 @@ def _of_tensors(
         a, b = input._array, other._array
         if a.dtype is not b.dtype or a.dtype.kind != "f":
             a, b = in_common_dtype(name, input, other, floating="i" in kinds)
-            only_kinds(f"{name}_cpu", kinds, a.dtype)
+            only_kinds(f"{name}_cpu", kinds, a.dtype, a.shape, b.shape)
         return computed(op, kind, (input, other), [a, b])
 
     function.__name__ = function.__qualname__ = name
@@ -87,7 +85,7 @@ def _of_integers(name: str, ufunc: np.ufunc) -> Callable[..., Tensor]:
     def function(input: Any, other: Any) -> Tensor:
         require_tensors(name, input, other)
         a, b = in_common_dtype(name, input, other)
-        only_kinds(f"{name}_cpu", "iu", a.dtype)
+        only_kinds(f"{name}_cpu", "iu", a.dtype, a.shape, b.shape)
         return _unrecorded(ufunc, a, b)
 
     function.__name__ = function.__qualname__ = name
@@ -105,7 +103,10 @@ gcd = _of_integers("gcd", np.gcd)
 lcm = _of_integers("lcm", np.lcm)
 
 
-def _scaled(x: Node, exponent: Node) -> Any:
+_LDEXP = named(OpRecord, "LdexpBackward0")
+
+
+def _scaled(x: Any, exponent: Any) -> Any:
     return x * exp2(exponent)
 
 
@@ -113,8 +114,12 @@ def _scaled(x: Node, exponent: Node) -> Any:
 def ldexp(input: Any, other: Any) -> Tensor:
     """Return input * 2**other."""
     require_tensors("ldexp", input, other)
+    x, exponent = input._array, other._array
     arrays = in_common_dtype("ldexp", input, other, floating=True)
-    return mapped(_scaled, "LdexpBackward0", (input, other), arrays)
+    if x.dtype.kind != "f" or exponent.dtype.kind == "f":
+        return mapped(_scaled, "LdexpBackward0", (input, other), arrays)
+    only_kinds("ldexp_cpu_exp", "iu", exponent.dtype, x.shape, exponent.shape)
+    return computed(OPS["scale"], _LDEXP, (input, other), [arrays[0], exponent])
 
 
 class _NotImplemented(Record):
@@ -158,21 +163,20 @@ def _step(a: Array, values: Array) -> Array:
 # Tensors and numbers --------------------------------------------------------------------------------------
 
 
+_FMOD = [named(OpRecord, f"FmodBackward{i}") for i in (0, 1)]
+
+
 @define(in_place=True, out=True)
 def fmod(input: Any, other: Any) -> Tensor:
     """Return the remainder with the sign of the input, as C's fmod has it."""
     require_tensor_and_operand("fmod", input, other)
     a, b = in_common_dtype("fmod", input, other)
-    only_kinds("fmod_cpu", "iuf", a.dtype)
-    if a.dtype.kind != "f":
-        if not b.all():
-            raise RuntimeError("ZeroDivisionError")
-        return _unrecorded(np.fmod, a, b)
-    return mapped(_remainder, title("fmod", int(isinstance(other, Tensor))), (input, other), [a, b])
-
-
-def _remainder(x: Node, y: Node) -> Any:
-    return COMPOSITES["fmod"](x, y)
+    only_kinds("fmod_cpu", "iuf", a.dtype, a.shape, b.shape)
+    if a.dtype.kind == "f":
+        return computed(OPS["fmod"], _FMOD[isinstance(other, Tensor)], (input, other), [a, b])
+    if a.size and not b.all():
+        raise RuntimeError("ZeroDivisionError")
+    return _unrecorded(np.fmod, a, b)
 
 
 @define(in_place=True, out=True)
@@ -236,9 +240,8 @@ def float_power(input: Any, exponent: Any) -> Tensor:
         return _unrecorded(np.power, *wide)
     if isinstance(exponent, (int, float)):
         return mapped(_raised, "PowBackward0", (input,), [wide[0]], exponent=float(exponent))
-    return computed(
-        OPS["power"], f"PowBackward{1 + (not isinstance(input, Tensor))}", (input, exponent), wide
-    )
+    kind = named(OpRecord, "PowBackward1" if isinstance(input, Tensor) else "PowBackward2")
+    return computed(OPS["power"], kind, (input, exponent), wide)
 
 
 @define("float_power_")
@@ -259,7 +262,7 @@ _frexp_result = named_result("frexp", "mantissa exponent")
 
 
 def _mantissa(x: Node, exponent: Node) -> Any:
-    return COMPOSITES["ldexp"](x, -exponent)
+    return COMPOSITES["ldexp"](x, OPS["negative"](exponent))
 
 
 @define()
@@ -313,41 +316,16 @@ def conj(input: Any) -> Tensor:
     return wrap(np.conj(x._array)) if x._array.dtype.kind == "c" else x
 
 
-@define(in_place=True, out=True)
+@define(out=True)
 def conj_physical(input: Any) -> Tensor:
     """Return the complex conjugate: a real tensor itself."""
-    return conj(require_tensor(input, "conj_physical"))  # type: ignore[no-any-return]
+    return conj(require_tensor(input, "conj_physical"))
 
 
-def _of_parts(name: str, function: Callable[..., Any], arguments: tuple[str, str]) -> Callable[..., Tensor]:
-    """A complex tensor made of two real ones, which may not require gradients."""
+@define("conj_physical_")
+def _conj_physical(self: Tensor) -> Tensor:
+    """Set the elements to their complex conjugates."""
+    return inplace(conj)(self) if self._array.dtype.kind == "c" else self
 
-    def made(first: Any, second: Any) -> Tensor:
-        require_tensors(name, first, second, arguments=arguments)
-        a, b = first._array, second._array
-        if a.dtype.kind != "f" or b.dtype.kind != "f":
-            raise RuntimeError(
-                "Expected both inputs to be Half, Float or Double tensors but got "
-                f"{scalar_type(a.dtype)} and {scalar_type(b.dtype)}"
-            )
-        if a.dtype != b.dtype:
-            raise RuntimeError(
-                f"Expected object of scalar type {scalar_type(a.dtype)} but got scalar type "
-                f"{scalar_type(b.dtype)} for second argument"
-            )
-        if edges_of((first, second)) is not None:
-            raise RuntimeError("gradients of complex tensors are not available; use real and imaginary parts")
-        return _unrecorded(function, a, b)
-
-    made.__name__ = made.__qualname__ = name
-    return define(name, method=False, out=True)(made)
-
-
-def _complex(real: Array, imag: Array) -> Array:
-    return (real + 1j * imag).astype(np.complex128 if real.dtype == np.float64 else np.complex64)
-
-
-complex = _of_parts("complex", _complex, ("real", "imag"))
-polar = _of_parts("polar", lambda a, b: _complex(a * np.cos(b), a * np.sin(b)), ("abs", "angle"))
 
 operators({"pos": positive})

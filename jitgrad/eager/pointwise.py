@@ -11,8 +11,9 @@ import numpy as np
 from jitgrad.eager import dtypes
 from jitgrad.eager.arithmetic import computed, in_common_dtype, shape_error, title, unary
 from jitgrad.eager.define import define
-from jitgrad.eager.dispatch import OpRecord, apply_function
+from jitgrad.eager.dispatch import OpRecord, apply_function, arrays_of
 from jitgrad.eager.dtypes import Array, Number
+from jitgrad.eager.inplace import guard, must_fit, write
 from jitgrad.eager.operands import (
     only_kinds,
     require_tensor_and_operand,
@@ -21,7 +22,7 @@ from jitgrad.eager.operands import (
 )
 from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
-from jitgrad.ir import Node, Op
+from jitgrad.ir import Op
 from jitgrad.ops.elementwise import equal, log, log1p, sign, trunc, where
 from jitgrad.ops.table import COMPOSITES, OPS
 
@@ -131,7 +132,7 @@ def relu(input: Any) -> Tensor:
         raise RuntimeError("Boolean inputs not supported for relu")
     if kind == "c":
         raise NotImplementedError("clamp is not supported for complex types")
-    return computed(OPS["rectify"], _RELU, (x, None), [x._array, 0])
+    return computed(OPS["rectify"], _RELU, (x, None), [x._array, x._array.dtype.type(0)])
 
 
 _CLAMP_RECORDS = [named(OpRecord, f"ClampBackward{i}") for i in (0, 1)]
@@ -169,6 +170,8 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     given = tuple([b for b in (min, max) if b is not None])
     if not given:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if 0 < sum([isinstance(b, Tensor) for b in given]) < len(given):
+        given = tuple([_as_number(b) for b in given])
     tensors = [isinstance(b, Tensor) for b in given]
     if (
         any(tensors)
@@ -180,6 +183,13 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     if len(given) == 2:
         return _clamped(OPS["clamp"], kind, x, given)
     return _clamped(OPS["clamp_min" if max is None else "clamp_max"], kind, x, given)
+
+
+def _as_number(bound: Any) -> Any:
+    """A 0-d tensor without gradient as the number that it stands for."""
+    if isinstance(bound, Tensor) and not bound.ndim and not bound.requires_grad:
+        return bound._array.item()
+    return bound
 
 
 clip = clamp
@@ -233,11 +243,11 @@ def _by_function(function: Callable[..., Any]) -> Callable[..., Tensor]:
     return lambda recorded, operands, arrays: mapped(function, recorded, operands, arrays)
 
 
-def _larger_number(x: Node, y: Node) -> Any:
+def _larger_number(x: Any, y: Any) -> Any:
     return where((x >= y) | (~equal(y, y)), x, y)
 
 
-def _smaller_number(x: Node, y: Node) -> Any:
+def _smaller_number(x: Any, y: Any) -> Any:
     return where((x <= y) | (~equal(y, y)), x, y)
 
 
@@ -250,7 +260,7 @@ fmin = _extreme("fmin", _by_function(_smaller_number))
 # Rounding and signs ---------------------------------------------------------------------------------------
 
 
-def _fraction(x: Node) -> Any:
+def _fraction(x: Any) -> Any:
     return x - trunc(x)
 
 
@@ -276,7 +286,7 @@ def round(input: Any, *, decimals: int = 0) -> Tensor:
     return computed(OPS["rint"], named(OpRecord, "RoundBackward0"), (x,), [x._array])
 
 
-def _rounded(x: Node, decimals: int) -> Any:
+def _rounded(x: Any, decimals: int) -> Any:
     return COMPOSITES["round"](x, decimals)
 
 
@@ -289,7 +299,7 @@ def sgn(input: Any) -> Tensor:
     return mapped(_sign, "SgnBackward0", (x,), [x._array])
 
 
-def _sign(x: Node) -> Any:
+def _sign(x: Any) -> Any:
     return where(equal(x, x), sign(x), 0)
 
 
@@ -320,7 +330,7 @@ def angle(input: Any) -> Tensor:
     return mapped(_half_turn, "AngleBackward0", (x,), [floating(x._array)])
 
 
-def _half_turn(x: Node) -> Any:
+def _half_turn(x: Any) -> Any:
     constant = OPS["stop_gradient"](x)
     return where(constant < 0, math.pi, sign(constant) * 0)
 
@@ -352,7 +362,7 @@ def logit(input: Any, eps: Any = None) -> Tensor:
     return mapped(_logit, "LogitBackward0", (x,), [floating(x._array)], eps=eps)
 
 
-def _logit(x: Node, eps: float | None) -> Any:
+def _logit(x: Any, eps: float | None) -> Any:
     if eps is None:
         return COMPOSITES["logit"](x)
     z = where(x < eps, eps, where(x > 1 - eps, 1 - eps, x))
@@ -372,7 +382,7 @@ def _same_dtype(name: str, x: Tensor, **others: Tensor) -> None:
 _C_NAMES = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int"}
 
 
-@define(in_place=True, out=True)
+@define(out=True)
 def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     """Return input + weight * (end - input), broadcast; the weight is a number or a tensor."""
     if (
@@ -387,20 +397,28 @@ def lerp(input: Any, end: Any, weight: Any) -> Tensor:
     _same_dtype("lerp", input, end=end)
     a, b = input._array, end._array
     if not isinstance(weight, Tensor):
-        only_kinds("lerp_kernel_scalar", "fc", a.dtype)
+        only_kinds("lerp_kernel_scalar", "fc", a.dtype, a.shape, b.shape)
         return mapped(_mixed_by_number, "LerpBackward0", (input, end), [a, b], weight=weight)
     w = weight._array
     if w.ndim or w.dtype.kind != "f":
         _same_dtype("lerp", input, weight=weight)
-    only_kinds("lerp_kernel_tensor", "fc", a.dtype)
+    only_kinds("lerp_kernel_tensor", "fc", a.dtype, a.shape, b.shape, w.shape)
     return mapped(_mixed, "LerpBackward1", (input, end, weight), [a, b, w.astype(a.dtype, copy=False)])
 
 
-def _mixed_by_number(x: Node, y: Node, weight: Any) -> Any:
+@define("lerp_")
+def _lerp(self: Tensor, end: Any, weight: Any) -> Tensor:
+    """Set the elements to self + weight * (end - self)."""
+    guard(self)
+    must_fit(self._array, arrays_of((self, end, weight)))
+    return write(self, lerp(self, end, weight))
+
+
+def _mixed_by_number(x: Any, y: Any, weight: Any) -> Any:
     return x + weight * (y - x) if abs(weight) < 0.5 else y - (y - x) * (1 - weight)
 
 
-def _mixed(x: Node, y: Node, w: Node) -> Any:
+def _mixed(x: Any, y: Any, w: Any) -> Any:
     return where(OPS["absolute"](w) < 0.5, x + w * (y - x), y - (y - x) * (1 - w))
 
 
@@ -418,12 +436,12 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
     """Return input + value * tensor1 * tensor2, broadcast."""
     _three("addcmul", input, tensor1, tensor2)
     arrays = in_common_dtype("addcmul", input, tensor1, tensor2)
-    only_kinds("addcmul_cpu_out", "iufc", arrays[0].dtype)
+    only_kinds("addcmul_cpu_out", "iufc", arrays[0].dtype, *(a.shape for a in arrays))
     value = int(value) if arrays[0].dtype.kind in "iu" else value
     return mapped(_plus_product, "AddcmulBackward0", (input, tensor1, tensor2), arrays, value=value)
 
 
-def _plus_product(x: Node, y: Node, z: Node, value: Any) -> Any:
+def _plus_product(x: Any, y: Any, z: Any, value: Any) -> Any:
     return x + (y * z if value == 1 else value * y * z)
 
 
@@ -436,12 +454,12 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
             "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will "
             "perform a true division of tensor1 and tensor2. The historic addcdiv behavior can be "
             "implemented as (input + value * torch.trunc(tensor1 / tensor2)).to(input.dtype) for integer "
-            "inputs and as (input + value * tensor1 / tensor2) for float inputs. The future addcdiv behavior is just the "
-            "latter implementation: (input + value * tensor1 / tensor2), for all dtypes."
+            "inputs and as (input + value * tensor1 / tensor2) for float inputs. The future addcdiv behavior "
+            "is just the latter implementation: (input + value * tensor1 / tensor2), for all dtypes."
         )
     arrays = in_common_dtype("addcdiv", input, tensor1, tensor2)
     return mapped(_plus_quotient, "AddcdivBackward0", (input, tensor1, tensor2), arrays, value=value)
 
 
-def _plus_quotient(x: Node, y: Node, z: Node, value: Any) -> Any:
+def _plus_quotient(x: Any, y: Any, z: Any, value: Any) -> Any:
     return x + (y / z if value == 1 else value * y / z)

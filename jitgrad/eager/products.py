@@ -141,7 +141,7 @@ def vdot(input: Any, other: Any) -> Tensor:
 
 @define(out=True)
 def matmul(input: Any, other: Any) -> Tensor:
-    """Return the matrix product; a vector is a row on the left, a column on the right, and batches broadcast."""
+    """Return the matrix product; a vector is a row on the left, a column on the right; batches broadcast."""
     x, y = require_tensor(input, "matmul"), require_tensor(other, "matmul", 2, "other")
     if not x.ndim or not y.ndim:
         raise RuntimeError(
@@ -219,12 +219,16 @@ def tensordot(a: Any, b: Any, dims: Any = 2, *, out: Any = None) -> Tensor:
         axes = tuple(tuple([d] if isinstance(d, int) else d) for d in given)
     for i, j in zip(*axes, strict=True):
         n, m = x._array.shape[i], y._array.shape[j]
-        if n != m:
+        if n != m and 1 not in (n, m):
             raise RuntimeError(
                 f"contracted dimensions need to match, but first has size {n} in dim {i} and second has size "
                 f"{m} in dim {j}"
             )
     _same_dtype(x, y)
+    for i, j in zip(*axes, strict=True):
+        n, m = x._array.shape[i], y._array.shape[j]
+        if n != m:
+            x, y = (x.sum(i, keepdim=True), y) if m == 1 else (x, y.sum(j, keepdim=True))
     return apply_function(algebra.tensordot, (x, y), {"axes": axes}, "ViewBackward0")  # type: ignore[no-any-return]
 
 
@@ -280,6 +284,8 @@ def _add_product(
             _multiplied_shapes(name, x, y)
         _same_dtype(x, y)
         _fits(name, base, x, y, product)
+        if x._array.dtype.kind in "iub":
+            beta, alpha = int(beta), int(alpha)
         params = {"beta": beta, "alpha": alpha, "product": product}
         return apply_function(_combined, (base, x, y), params, f"{name.title()}Backward0")  # type: ignore[no-any-return]
 
@@ -311,8 +317,12 @@ def _multiplied_shapes(name: str, x: Tensor, y: Tensor) -> None:
 
 def _fits(name: str, base: Tensor, x: Tensor, y: Tensor, product: Any) -> None:
     n, p = x._array.shape, y._array.shape
-    shapes = {_outer: (n[0], p[0]), _over_batch: (n[-2], p[-1])}
-    wanted = shapes.get(product, (*n[:-1], *p[-1:]) if len(p) > 1 else n[:-1])
+    if product is _outer:
+        wanted: tuple[int, ...] = (n[0], p[0])
+    elif product is _over_batch:
+        wanted = (n[-2], p[-1])
+    else:
+        wanted = (*n[:-1], p[-1]) if len(p) > 1 else n[:-1]
     try:
         np.broadcast_to(base._array, wanted)
     except ValueError:

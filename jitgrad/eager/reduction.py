@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
+from jitgrad.eager.arithmetic import invalid_arguments
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function, apply_op
 from jitgrad.eager.dtypes import Array
@@ -55,7 +56,7 @@ Axes = tuple[int, ...]
 
 
 def axes_of(dim: Any, ndim: int) -> Axes:
-    """A `dim` argument (an int, several, or None for all) as axes in ascending order; RuntimeError if repeated."""
+    """A `dim` argument (an int, several, or None for all) as axes in ascending order, none of them twice."""
     if dim is None:
         return tuple(range(ndim))
     given = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
@@ -331,7 +332,9 @@ def _extremes(name: str, function: Any, position: Any, elementwise: Any, result:
     def extreme(
         input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: Any = None
     ) -> Any:
-        x = require_tensor(input, name)
+        if not isinstance(input, Tensor) or isinstance(dim, (bool, float)):
+            raise invalid_arguments(name, input, dim)
+        x = input
         if isinstance(dim, Tensor) or other is not None:
             return elementwise(x, dim if other is None else other)
         dim = axis if dim is None else dim
@@ -379,6 +382,11 @@ def _shared(name: str, function: Any, doc: str) -> Any:
     def extreme(input: Any, dim: Any = (), keepdim: bool = False) -> Tensor:
         x = require_tensor(input, name)
         axes = axes_of(dim, x.ndim)
+        if dim == () and not x._array.size:
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+                "reduction dim with the 'dim' argument."
+            )
         not_empty(x, name, axes)
         params = {"axes": axes, "keepdim": keepdim}
         return apply_function(function, (x,), params, f"{name.title()}Backward0")  # type: ignore[no-any-return]
@@ -400,8 +408,11 @@ def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
     """Return the smallest and the largest element, of all or along one dimension."""
     x = require_tensor(input, "aminmax")
     axes = axes_of(dim, x.ndim)
-    if not x._array.size:
-        not_empty(x, "aminmax", axes)
+    if dim is None and not x._array.size:
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+        )
+    not_empty(x, "aminmax", axes)
     params = {"axes": axes, "keepdim": keepdim}
     return aminmax_result(apply_function(_both_extremes, (x,), params, "AminmaxBackward0"))
 

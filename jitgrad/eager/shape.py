@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.eager.arithmetic import invalid_arguments
 from jitgrad.eager.define import define
 from jitgrad.eager.size import Size
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.eager.views import Step, by_steps, step, view
-from jitgrad.ops.structure import rearrange, reshape as reshape_op, slice_
+from jitgrad.ops.structure import rearrange, slice_
+from jitgrad.ops.structure import reshape as reshape_op
 
 __all__ = [
     "broadcast_shapes",
@@ -118,7 +120,8 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
     if len(given) != x.ndim:
         raise RuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the "
-            f"desired ordering of dimensions i.e. input.dim() = {x.ndim} is not equal to len(dims) = {len(given)}"
+            f"desired ordering of dimensions i.e. input.dim() = {x.ndim} is not equal to len(dims) = "
+            f"{len(given)}"
         )
     order = [dimension(d, x.ndim) for d in given]
     if len(set(order)) != len(order):
@@ -163,8 +166,9 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
             f"({given} dims) should contain the same number of dims as destination ({wanted} dims)"
         )
     old, new = ([dimension(d, x.ndim) for d in v] for v in (given, wanted))
-    if len(set(old)) != len(old) or len(set(new)) != len(new):
-        raise RuntimeError("movedim: repeated dim in `source` or `destination`")
+    for axes, listed, argument in ((old, given, "source"), (new, wanted, "destination")):
+        if len(set(axes)) != len(axes):
+            raise RuntimeError(f"movedim: repeated dim in `{argument}` ({listed})")
     order: list[int] = [i for i in range(x.ndim) if i not in old]
     for place, axis in sorted(zip(new, old, strict=True)):
         order.insert(place, axis)
@@ -222,7 +226,8 @@ def expand(input: Tensor, *size: Any, implicit: bool = False) -> Tensor:
     for i, n in enumerate(shape):
         if n < 0:
             raise RuntimeError(
-                f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing dimension {i}"
+                f"The expanded size of the tensor ({n}) isn't allowed in a leading, non-existing dimension "
+                f"{i}"
             )
         if i >= lead and own[i - lead] not in (1, n):
             raise RuntimeError(
@@ -258,7 +263,7 @@ def _reshaped(x: Tensor, shape: Shape, name: str) -> Tensor:
 
 @define("view")
 def _view(input: Tensor, *shape: Any) -> Tensor:
-    """Return a view of another shape, or of another dtype of the same bits; RuntimeError where that would copy."""
+    """Return a view of another shape, or of another dtype of the same bits; RuntimeError if it has to copy."""
     if len(shape) == 1 and hasattr(shape[0], "numpy") and not isinstance(shape[0], Tensor):
         return _reinterpreted(input, shape[0].numpy)
     wanted = inferred(sizes(shape), input._array.size)
@@ -360,6 +365,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     if not x.ndim:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = dimension(dim, x.ndim)
+    if isinstance(start, Tensor) and (start.ndim or start.dtype.kind not in "iu"):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     n, first = x._array.shape[axis], int(start)
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
@@ -406,7 +413,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return the views along one axis, without that axis."""
     x = require_tensor(input, "unbind")
     if not x.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = dimension(dim, x.ndim)
     name = "UnbindBackward0"
     return several([_selected(x, axis, i, name) for i in range(x._array.shape[axis])], name)
@@ -505,10 +512,12 @@ def _uneven(n: int, sections: int, i: int) -> int:
 def _split_along(name: str, axis_of: Any, least: int) -> Any:
     def function(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
         x = require_tensor(input, name)
+        if isinstance(indices_or_sections, str):
+            raise invalid_arguments(name, input, indices_or_sections)
         if x.ndim < least:
             raise RuntimeError(
-                f"torch.{name} requires a tensor with at least {least} dimension{'s' * (least > 1)}, but got a "
-                f"tensor with {x.ndim} dimensions!"
+                f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
+                f"{x.ndim} dimensions!"
             )
         axis = axis_of(x.ndim)
         if isinstance(indices_or_sections, int) and (

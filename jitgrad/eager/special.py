@@ -10,7 +10,7 @@ from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import OpRecord
 from jitgrad.eager.operands import only_kinds
 from jitgrad.eager.pairs import weighted, xlogy
-from jitgrad.eager.pointwise import floating, logit, mapped, round, sinc
+from jitgrad.eager.pointwise import floating, logit, mapped, sinc
 from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
@@ -90,6 +90,14 @@ expit = sigmoid
 
 
 @define(method=False, out=True)
+def round(input: Any, *, decimals: int = 0) -> Tensor:
+    """Return the nearest decimal fractions, halves to even; NotImplementedError for integers."""
+    x = require_tensor(input, "round")
+    only_kinds("round_cpu" if decimals else "round_vml_cpu", "f", x._array.dtype)
+    return mapped(COMPOSITES["round"].function, "RoundBackward1", (x,), [x._array], decimals=int(decimals))
+
+
+@define(method=False, out=True)
 def ndtr(input: Any) -> Tensor:
     """Return the distribution function of the standard normal distribution."""
     x = require_tensor(input, "ndtr")
@@ -123,7 +131,7 @@ def polygamma(n: int, input: Any) -> Tensor:
 @define("polygamma", in_place=True)
 def _polygamma(self: Tensor, n: int) -> Tensor:
     """Return the n-th derivative of digamma."""
-    return polygamma(n, self)  # type: ignore[no-any-return]
+    return polygamma(n, self)
 
 
 @define(in_place=True, out=True)
@@ -133,7 +141,9 @@ def mvlgamma(input: Any, p: int) -> Tensor:
     dimension = _whole("mvlgamma", "p", 2, p)
     if dimension < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
-    only_kinds("mvlgamma", "biuf", x._array.dtype)
+    if x._array.dtype.kind == "b":
+        raise RuntimeError("The input tensor may not be a boolean tensor.")
+    only_kinds("mvlgamma", "iuf", x._array.dtype)
     return mapped(
         COMPOSITES["mvlgamma"].function, "MvlgammaBackward0", (x,), [floating(x._array)], p=dimension
     )

@@ -7,6 +7,7 @@ import traceback
 import weakref
 from collections.abc import Callable, Sequence
 from functools import cache
+from operator import length_hint
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,8 +47,8 @@ def intact(entry: Saved, owner: str) -> Array:
         )
         raise RuntimeError(
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{kind}], which is an operand or result of {owner}, is at version {version[0]}; expected version "
-            f"{at} instead. Hint: {hint}"
+            f"[{kind}], which is an operand or result of {owner}, is at version {version[0]}; expected "
+            f"version {at} instead. Hint: {hint}"
         )
     return array
 
@@ -124,6 +125,7 @@ class Record:
     values: Any = ()  # a list where something is saved, None once that has been freed
     hooks: Hooks | None = None
     trace: Trace | None = None
+    takes_undefined = False  # whether it has to run where hooks have taken all gradients away
 
     def __init__(self, edges: tuple[Edge | None, ...], metas: tuple[Meta, ...]) -> None:
         self.edges = edges
@@ -164,7 +166,7 @@ class Record:
         return self.__dict__.setdefault("_metadata", {})  # type: ignore[no-any-return]
 
     def register_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call hook(grad_inputs, grad_outputs) after this record's backward; its result replaces grad_inputs."""
+        """Call hook(grad_inputs, grad_outputs) after the backward; its result replaces grad_inputs."""
         return Handle(self.hooked().after, hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> Handle:
@@ -194,7 +196,7 @@ def _user_stack() -> str:
 
 
 class GradientEdge(NamedTuple):
-    """Where on the tape the gradient of a tensor arrives; it stands for the tensor in `grad` and `backward`."""
+    """Where on the tape the gradient of a tensor arrives: what `grad` and `backward` take in its place."""
 
     node: Record
     output_nr: int
@@ -218,10 +220,11 @@ class AccumulateGrad(Record):
 
     def __init__(self, variable: Any) -> None:
         array = variable._array
-        super().__init__((), ((array.shape, array.dtype),))
+        self.edges = ()
+        self.metas = ((array.shape, array.dtype),)
         self.variable = variable
         self.hooks = variable._hooks
-        self.sequence = _ENDLESS - _numbers.__length_hint__() - 0.5
+        self.sequence = _ENDLESS - length_hint(_numbers) - 0.5
         self.number = next(AccumulateGrad._made)
 
     def __lt__(self, other: AccumulateGrad) -> bool:

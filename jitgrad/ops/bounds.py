@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.ir import Op
-from jitgrad.ops.elementwise import equal, where
+from jitgrad.ops.elementwise import where
 from jitgrad.ops.samples import Draw, Sample, case, only, with_kinks
 from jitgrad.ops.table import map_op
 
@@ -24,7 +24,7 @@ def _typed(*given: Any) -> tuple[np.dtype[Any], ...]:
     return (dtype,) * (len(given) + 1)
 
 
-def _masked(masks: Masks) -> dict[str, Callable[..., Any]]:
+def _masked(masks: Masks) -> dict[str, Any]:
     """The derivative rules of an op whose result is the argument that one of the masks chooses."""
 
     def vjp(g: Any, out: Any, *args: Any) -> tuple[Any, ...]:
@@ -57,7 +57,7 @@ def _below_masks(out: Any, x: Any, high: Any) -> tuple[Any, ...]:
 
 def _between_masks(out: Any, x: Any, low: Any, high: Any) -> tuple[Any, ...]:
     at_low = None if _is_number(low) else (x < low) & (low < high)
-    at_high = None if _is_number(high) else (x > high) | ((high < low) & equal(x, x))
+    at_high = None if _is_number(high) else (x > high) | (high < low)
     return (x >= low) & (x <= high), at_low, at_high
 
 
@@ -115,7 +115,7 @@ clamp: Op = map_op(
     typing=_typed,
     **_masked(_between_masks),
     cost=3,
-    undefined="at a bound the derivative is that of x; a NaN has 0; of bounds in the wrong order the upper counts",
+    undefined="at a bound the derivative is that of x; a NaN has 0; of bounds out of order the upper counts",
     samples=with_kinks(
         only("fi", _triples),
         (

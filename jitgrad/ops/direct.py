@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from jitgrad.ir import Op
-from jitgrad.ops.elementwise import exp, exp2
-from jitgrad.ops.samples import Domain, Kink
+from jitgrad.ops.elementwise import exp, exp2, not_equal, trunc
+from jitgrad.ops.samples import Domain, Draw, Kink, Sample, case, only
 from jitgrad.ops.table import Partial, map_op
 
 
@@ -49,10 +49,18 @@ step_towards: Op = _direct(
     "step_towards",
     lambda x, y: np.nextafter(x, y),
     np.nextafter,
-    lambda out, x, y: 1,
+    lambda out, x, y: not_equal(x, y),
     None,
-    undefined="a step is a constant as far as derivatives go",
-    kinks=((([1.0, 2.0], [3.0, -1.0]), ([1.0, 1.0], [0.0, 0.0])),),
+    undefined="a step is a constant as far as derivatives go; where there is none, the derivative is 0",
+    kinks=((([1.0, 2.0, 3.0], [3.0, -1.0, 3.0]), ([1.0, 1.0, 0.0], [0.0, 0.0, 0.0])),),
+)
+fmod: Op = _direct(
+    "fmod",
+    lambda x, y: np.fmod(x, y),
+    np.fmod,
+    lambda out, x, y: 1,
+    lambda out, x, y: -trunc(x / y),
+    domain=((-9, 9), (0.5, 2)),
 )
 log_add_exp: Op = _direct(
     "log_add_exp",
@@ -71,4 +79,32 @@ log_add_exp2: Op = _direct(
     lambda out, x, y: 1 / (1 + exp2(x - y)),
     undefined="NaN where both are the same infinity",
     kinks=((([1.0, 0.0, np.inf], [1.0, -np.inf, np.inf]), ([0.5, 1.0, np.nan], [0.5, 0.0, np.nan])),),
+)
+
+
+def _scaled_samples(d: Draw) -> list[Sample]:
+    exponents = np.array([1, -2, 3])
+    return [
+        case(d(3), exponents),
+        case(d(2, 1), exponents),
+        case(d(), np.array(4)),
+        case(d(0), exponents[:1]),
+    ]
+
+
+def _scaled_typing(x: Any, exponent: Any) -> tuple[np.dtype[Any], ...]:
+    return np.dtype(x), np.dtype(exponent), np.dtype(x)
+
+
+scale: Op = map_op(
+    "scale",
+    lambda x, exponent: np.ldexp(x, exponent),
+    "",
+    typing=_scaled_typing,
+    vjp=lambda g, out, x, exponent: (scale(g, exponent), None),
+    jvp=lambda tangents, out, x, exponent: None if tangents[0] is None else scale(tangents[0], exponent),
+    scalar_kinds="",
+    cost=4,
+    samples=only("f", _scaled_samples),
+    undefined="x * 2**exponent; the exponent is an integer and has no derivative",
 )

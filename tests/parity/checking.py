@@ -37,10 +37,21 @@ UNINITIALISED = {
     "resize_",
     "resize_as_",
 }
+# Multiples of the tolerance, where rounding is amplified or PyTorch's own result is less exact.
+WIDER = {
+    "addbmm": 10,  # sums of products that cancel
+    "atanh": 10,  # 1 - x * x in the derivative, near 1
+    "polygamma": 10,  # PyTorch's series for the trigamma function is short
+    "special.polygamma": 10,
+}
 # The methods in place that are there to change the shape.
 RESHAPING = {"as_strided", "resize_", "resize_as_", "squeeze", "t", "transpose", "unsqueeze"}
 # Vectors with a free sign: compared after op_db's own function that makes a sample's result unique.
 FREE_SIGN = {"linalg.eig", "linalg.eigh", "linalg.svd", "svd"}
+
+
+# (op with its variant, column, a part of the failure's text) -> why the difference is meant
+Known = Mapping[tuple[str, str, str], str]
 
 
 @dataclass(frozen=True)
@@ -88,9 +99,10 @@ def is_offered(name: str, library: Library) -> bool:
     return any(not (form.plain or form.few) for form in offered_forms(name, library))
 
 
-def agreement(sample: Sample) -> Agree:
+def agreement(name: str, sample: Sample) -> Agree:
     """The tolerance of a sample's results: that of the coarsest dtype among its arguments and the result."""
-    return same_within(*(dtype_name(x.dtype) for x in tensors_in(ORACLE, (sample.args, sample.kwargs))))
+    dtypes = (dtype_name(x.dtype) for x in tensors_in(ORACLE, (sample.args, sample.kwargs)))
+    return same_within(*dtypes, wider=WIDER.get(name, 1))
 
 
 def expected_class(error: Exception) -> type[BaseException]:
@@ -166,7 +178,7 @@ class Check:
             if not (form.in_place and gradient):
                 self.row.enter(form.what, where, self._problem(form, sample, expected, got))
             if gradient:
-                self._gradients(where, agreement(sample), expected.gradient, got.gradient)
+                self._gradients(where, agreement(self.op.name, sample), expected.gradient, got.gradient)
 
     def _resized(self, sample: Sample, expected: Outcome) -> bool:
         """Whether broadcasting made the tensor itself larger, as PyTorch's addbmm_ does."""
@@ -189,7 +201,7 @@ class Check:
             return f"returned the same object: {got.same_object}, expected {expected.same_object}"
         if self.op.name in UNINITIALISED:
             return differences(expected.result, got.result, anything)
-        agree = agreement(sample)
+        agree = agreement(self.op.name, sample)
         if self.op.name in FREE_SIGN:
             return self._up_to_signs(sample, expected, got, agree)
         if problem := differences(expected.result, got.result, agree):
@@ -300,10 +312,16 @@ def _checked(name: str, library: Library) -> Row:
     return one.row
 
 
-def surprises(row: Row, known: Mapping[tuple[str, str], str]) -> list[str]:
+def surprises(row: Row, known: Known) -> list[str]:
     """What a test of the row complains of: unknown failures, known ones that are gone, no comparison."""
-    unknown = [str(failure) for failure in row.failures if (row.name, failure.what) not in known]
-    gone = [what for what in COLUMNS if (row.name, what) in known and not row.failed(what)]
-    unneeded = [f"{what}: no longer fails, so it is no known difference" for what in gone]
+    entries = [key for key in known if key[0] == row.name]
+    unknown = [str(f) for f in row.failures if not any(_covers(key, f) for key in entries)]
+    gone = [key for key in entries if not any(_covers(key, f) for f in row.failures)]
+    unneeded = [f"{key}: no longer fails, so it is no known difference" for key in gone]
     nothing = [] if row.passed else [f"nothing was compared: {dict(row.left_out)}"]
     return [*unknown, *unneeded, *nothing]
+
+
+def _covers(key: tuple[str, str, str], failure: Failure) -> bool:
+    _, what, part = key
+    return what == failure.what and part in str(failure)

@@ -88,8 +88,11 @@ def _where_differing(expected: Array, got: Array, agree: Agree) -> str:
     )
 
 
-def same_within(*dtypes: str) -> Agree:
-    """Agreement within the tolerance of the coarsest of these dtypes and the result's; NaN equals NaN."""
+def same_within(*dtypes: str, wider: float = 1) -> Agree:
+    """Agreement within `wider` times the tolerance of the coarsest of these dtypes and the result's own.
+
+    NaN equals NaN.
+    """
 
     def agree(expected: Array, got: Array) -> Array:
         if expected.dtype.kind not in "fc":
@@ -97,7 +100,7 @@ def same_within(*dtypes: str) -> Agree:
         known = [TOLERANCE[d] for d in (str(expected.dtype), *dtypes) if d in TOLERANCE]
         rtol, atol = max(r for r, _ in known), max(a for _, a in known)
         with np.errstate(all="ignore"):
-            return np.asarray(np.isclose(got, expected, rtol, atol, equal_nan=True))
+            return np.asarray(np.isclose(got, expected, wider * rtol, wider * atol, equal_nan=True))
 
     return agree
 

@@ -1,0 +1,112 @@
+"""Lengths of vectors and how far apart they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jitgrad.eager.arithmetic import in_common_dtype
+from jitgrad.eager.define import with_out
+from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.norms import length
+from jitgrad.eager.operands import scalar_type
+from jitgrad.eager.pointwise import mapped
+from jitgrad.eager.shape import dimension
+from jitgrad.eager.tensor import Tensor, require_tensor
+from jitgrad.ir import Node
+from jitgrad.ops import distances
+from jitgrad.ops.structure import sum_axes
+from jitgrad.ops.table import OPS
+from jitgrad.ops.values import insert_axes
+
+__all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
+
+Axes = tuple[int, ...]
+
+
+def _unit(x: Node, p: float, axes: Axes, eps: float) -> Any:
+    return x / OPS["clamp_min"](length(x, p, axes, True), eps)
+
+
+@with_out
+def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Tensor:
+    """Return the input with vectors of length 1 along a dimension; lengths count as at least eps.
+
+    >>> import jitgrad
+    >>> jitgrad.nn.functional.normalize(jitgrad.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    x = require_tensor(input, "normalize")
+    if x._array.dtype.kind not in "fc":
+        raise RuntimeError(
+            "linalg.vector_norm: Expected a floating point or complex tensor as input. Got "
+            f"{scalar_type(x._array.dtype)}"
+        )
+    given = dim if isinstance(dim, (tuple, list)) else (dim,)
+    axes = tuple(sorted(dimension(d, x.ndim) for d in given)) if x.ndim else tuple(dimension(d, 0) for d in ())
+    for d in given:
+        dimension(d, x.ndim)
+    params = {"p": float(p), "axes": axes, "eps": float(eps)}
+    return apply_function(_unit, (x,), params, "DivBackward0")  # type: ignore[no-any-return]
+
+
+def _cosine(x: Node, y: Node, axis: int, eps: float) -> Any:
+    """The product of the vectors, each over its length, which counts as at least eps."""
+    axes = (axis,)
+    first, second = (
+        v / _long_enough(length(v, 2, axes, True), eps) for v in (x, y)
+    )
+    return sum_axes(first * second, axes)
+
+
+def _long_enough(size: Node, eps: float) -> Any:
+    """The length, held above eps without change of its derivative."""
+    return size + OPS["stop_gradient"](OPS["clamp_min"](size, eps) - size)
+
+
+def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Return the cosine of the angles between vectors along a dimension, broadcast."""
+    x, y = require_tensor(x1, "cosine_similarity"), require_tensor(x2, "cosine_similarity", 2, "x2")
+    arrays = in_common_dtype("cosine_similarity", x, y)
+    if arrays[0].dtype.kind != "f":
+        raise RuntimeError(
+            f"expected common dtype to be floating point, yet common dtype is {scalar_type(arrays[0].dtype)}"
+        )
+    axis = dimension(dim, max(x.ndim, y.ndim))
+    params = {"axis": axis, "eps": float(eps)}
+    return mapped(_wide_cosine, "SumBackward1", (x, y), arrays, **params)
+
+
+def _wide_cosine(x: Node, y: Node, axis: int, eps: float) -> Any:
+    zero = (x + y) * 0 if x.shape != y.shape else None
+    return _cosine(x, y, axis, eps) if zero is None else _cosine(x + zero, y + zero, axis, eps)
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """Return the p-norm of x1 - x2 + eps along the last dimension."""
+    x, y = require_tensor(x1, "pairwise_distance"), require_tensor(x2, "pairwise_distance", 2, "x2")
+    params = {"p": float(p), "eps": float(eps), "keepdim": keepdim}
+    arrays = in_common_dtype("pairwise_distance", x, y)
+    return mapped(_pairwise, "NormBackward1", (x, y), arrays, **params)
+
+
+def _pairwise(x: Node, y: Node, p: float, eps: float, keepdim: bool = False) -> Any:
+    difference = x - y + eps
+    return length(difference, p, (len(difference.shape) - 1,) if difference.shape else (), keepdim)
+
+
+def pdist(input: Any, p: float = 2.0) -> Tensor:
+    """Return the distances between all pairs of rows, in the order of the upper triangle."""
+    x = require_tensor(input, "pdist")
+    if x.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {x.ndim}D")
+    if x._array.dtype.kind != "f":
+        raise RuntimeError("pdist only supports floating-point dtypes")
+    if p < 0:
+        raise RuntimeError("pdist only supports non-negative p values")
+    return apply_function(_every_pair, (x,), {"p": float(p)}, "PdistBackward0")  # type: ignore[no-any-return]
+
+
+def _every_pair(x: Node, p: float) -> Any:
+    return distances.pdist(x, p)
