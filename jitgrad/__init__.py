@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 # The eager side: loaded with the package.
 from jitgrad import autograd as autograd
+from jitgrad import nn as nn
 from jitgrad.eager.api import *
 from jitgrad.errors import JitgradWarning as JitgradWarning
 from jitgrad.errors import NotDifferentiable as NotDifferentiable
 from jitgrad.errors import TraceError as TraceError
 from jitgrad.ir import Graph as Graph
+from jitgrad.nn.toplevel import *
 
 # The compiled side: each name is loaded from its module when it is first used.
 _COMPILED = {

@@ -1,4 +1,4 @@
-"""Hooks on tensors, on leaves and on nodes of the tape: when they are called, what they see and may change."""
+"""Hooks on tensors, leaves and nodes of the tape: when they are called, what they see and may change."""
 
 from __future__ import annotations
 
@@ -79,14 +79,15 @@ def test_leaves_are_reached_in_the_order_of_the_operands(torch: Any) -> Any:
         return x
 
     a, b, c = named("a"), named("b"), named("c")
-    for result in (
-        (a * b),
-        (a * b + c),
-        (a * 2 + b * 2 + c * 2),
-        torch.addcmul(a, b, c),
-        (a * b + a * c + a),
-    ):
-        result.backward()
+    programs = [
+        lambda: a * b,
+        lambda: a * b + c,
+        lambda: a * 2 + b * 2 + c * 2,
+        lambda: torch.addcmul(a, b, c),
+        lambda: a * b + a * c + a,
+    ]
+    for program in programs:
+        program().backward()
         log.append("|")
     return log
 

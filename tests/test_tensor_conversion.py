@@ -29,7 +29,7 @@ CASTS = (
 )
 
 
-def programs(*lines: str) -> Any:
+def programs(*lines: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("program", lines)
 
 
@@ -92,7 +92,7 @@ def test_conversions_take_the_same_arguments(program: str) -> None:
 def test_a_gradient_is_not_lost_in_a_complex_tensor() -> None:
     x = jitgrad.ones(2, requires_grad=True)
     for convert in (x.cfloat, lambda: x.to(jitgrad.complex128)):
-        with pytest.raises(RuntimeError, match="gradients of complex tensors are not available"):
+        with pytest.raises(NotImplementedError, match="complex numbers are not available"):
             convert()
     assert x.detach().cfloat().dtype is jitgrad.complex64
 

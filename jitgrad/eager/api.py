@@ -2,6 +2,7 @@
 
 from jitgrad.eager import cuda as cuda
 from jitgrad.eager import random as random
+from jitgrad.eager import serialization as serialization
 from jitgrad.eager import special as special
 from jitgrad.eager.arithmetic import *
 from jitgrad.eager.arranging import *
@@ -10,8 +11,10 @@ from jitgrad.eager.backward import backward as _backward  # noqa: F401  (gives t
 from jitgrad.eager.comparison import *
 from jitgrad.eager.constructors import *
 from jitgrad.eager.conversion import *
+from jitgrad.eager.counting import *
 from jitgrad.eager.creation import *
 from jitgrad.eager.device import *
+from jitgrad.eager.differences import *
 from jitgrad.eager.dtypes import bool_ as bool
 from jitgrad.eager.dtypes import cdouble as cdouble
 from jitgrad.eager.dtypes import cfloat as cfloat
@@ -50,6 +53,7 @@ from jitgrad.eager.modes import is_grad_enabled as is_grad_enabled
 from jitgrad.eager.modes import is_inference_mode_enabled as is_inference_mode_enabled
 from jitgrad.eager.modes import no_grad as no_grad
 from jitgrad.eager.modes import set_grad_enabled as set_grad_enabled
+from jitgrad.eager.ordering import *
 from jitgrad.eager.overwriting import *
 from jitgrad.eager.pairs import *
 from jitgrad.eager.pointwise import *

@@ -97,7 +97,7 @@ def number_or_array(value: Any, name: str) -> Any:
 def cast(value: Any, wanted: np.dtype[Any]) -> Array:
     """An array or Python number as an array of a dtype; integers wrap around as in PyTorch."""
     if value.__class__ is _ndarray:
-        return value if value.dtype is wanted else value.astype(wanted)  # type: ignore[no-any-return]
+        return value if value.dtype is wanted else value.astype(wanted)
     return np.asarray(value).astype(wanted)
 
 
@@ -337,7 +337,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 
 
 def _truncated(x: Node, y: Node) -> Node:
-    return OPS["trunc"](x / y)  # type: ignore[no-any-return, operator]
+    return OPS["trunc"](x / y)  # type: ignore[no-any-return]
 
 
 def _floor_quotient(x: Node, y: Node) -> Node:
@@ -431,7 +431,7 @@ def reciprocal(input: Any) -> Tensor:
 
 
 def _reciprocal(x: Node) -> Node:
-    return 1 / x  # type: ignore[no-any-return, operator]
+    return 1 / x  # type: ignore[no-any-return]
 
 
 def _sign(x: Node) -> Any:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.attributes import offset_of, root_of
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function, edges_of, plan_of, record_plan
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import factory, integer_argument, on_memory
+from jitgrad.eager.memory import offset_of, root_of
 from jitgrad.eager.operands import only_kinds, wrong_combination
 from jitgrad.eager.shape import dimension, sizes, window
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap

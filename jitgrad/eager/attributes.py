@@ -19,8 +19,16 @@ from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 
 __all__ = [
-    *("imag", "is_complex", "is_floating_point", "is_nonzero", "is_same_size", "is_signed", "is_storage"),
-    *("is_tensor", "numel", "real"),
+    "imag",
+    "is_complex",
+    "is_floating_point",
+    "is_nonzero",
+    "is_same_size",
+    "is_signed",
+    "is_storage",
+    "is_tensor",
+    "numel",
+    "real",
 ]
 
 

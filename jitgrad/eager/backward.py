@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.dtypes import Array
 from jitgrad.eager.engine import Backward, fitted_tensor
 from jitgrad.eager.size import Size
 from jitgrad.eager.tape import Edge, GradientEdge, Meta, sink
@@ -213,11 +215,12 @@ def _started(outputs: Any, grads: Any, retain: bool | None, create_graph: bool) 
         if not isinstance(out, (Tensor, GradientEdge)):
             raise AssertionError("Expected output to be a torch.Tensor")
     run = Backward(retain, create_graph)
-    seeds = []
-    for i, (out, given) in enumerate(zip(roots, _matching(roots, grads), strict=True)):
-        seeds.append(_seed(i, out, given, create_graph))
-    for i, (out, seed) in enumerate(zip(roots, seeds, strict=True)):
-        edge = gradient_edge(out)
+    edges = [gradient_edge(out) for out in roots]
+    seeds = [
+        _seed(i, out, given, create_graph, edge is not None)
+        for i, (out, given, edge) in enumerate(zip(roots, _matching(roots, grads), edges, strict=True))
+    ]
+    for i, (edge, seed) in enumerate(zip(edges, seeds, strict=True)):
         if edge is None:
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
         run.add(*edge, seed)
@@ -254,13 +257,19 @@ def _matching(outputs: Sequence[Any], grads: Any) -> list[Tensor | None]:
     return given
 
 
-def _seed(i: int, out: Tensor | GradientEdge, given: Tensor | None, recorded: bool) -> Any:
+@lru_cache
+def _ones(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    ones = np.ones(shape, dtype)
+    ones.flags.writeable = False
+    return ones
+
+
+def _seed(i: int, out: Tensor | GradientEdge, given: Tensor | None, recorded: bool, needed: bool) -> Any:
     shape, dtype = meta = _meta(out)
     if given is None:
-        if gradient_edge(out) is not None and any(n != 1 for n in shape):
+        if needed and any(n != 1 for n in shape):
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        ones = np.ones(shape, dtype)
-        return wrap(ones) if recorded else ones
+        return wrap(np.ones(shape, dtype)) if recorded else _ones(shape, dtype)
     if given._array.shape != shape:
         raise RuntimeError(
             f"Mismatch in shape: grad_output[{i}] has a shape of {given.shape} and output[{i}] has a shape "

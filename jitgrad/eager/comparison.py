@@ -349,6 +349,12 @@ def where(condition: Any, *given: Any, **named: Any) -> Any:
     >>> jitgrad.where(x > 0, x, 0.0)
     tensor([1., 0., 3.])
     """
+    if (
+        condition.__class__ is Tensor
+        and len(given) == 2
+        and given[0].__class__ is given[1].__class__ is Tensor
+    ):
+        return _chosen(condition, *given)
     operands = (*given, *(named[n] for n in ("input", "self", "other") if n in named))
     if isinstance(condition, Tensor) and not operands and not named:
         return tuple(wrap(i) for i in np.nonzero(np.atleast_1d(condition._array)))
@@ -370,8 +376,8 @@ def _chosen(condition: Tensor, x: Any, y: Any) -> Tensor:
     try:
         return computed(OPS["where"], _WHERE_RECORD, (condition, x, y), [mask, *arrays])
     except RuntimeError:
-        inner = must_broadcast(*(a.shape for a in arrays))
-        raise shape_error([mask.shape, inner]) from None
+        must_broadcast(mask.shape, must_broadcast(*(a.shape for a in arrays)))
+        raise
 
 
 @define("where")

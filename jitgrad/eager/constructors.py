@@ -15,7 +15,18 @@ from jitgrad.eager.nested import array_from, is_sequence
 from jitgrad.eager.size import Size
 from jitgrad.eager.tensor import Tensor, must_be_floating, wrap
 
-__all__ = [*dtypes.CONSTRUCTORS, "set_default_tensor_type"]
+__all__ = [
+    "BoolTensor",
+    "ByteTensor",
+    "CharTensor",
+    "DoubleTensor",
+    "FloatTensor",
+    "HalfTensor",
+    "IntTensor",
+    "LongTensor",
+    "ShortTensor",
+    "set_default_tensor_type",
+]
 
 
 class tensortype:

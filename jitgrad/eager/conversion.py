@@ -11,13 +11,13 @@ import numpy as np
 from jitgrad.eager import dtypes
 from jitgrad.eager.define import define
 from jitgrad.eager.device import NO_CUDA, checked, device
-from jitgrad.eager.dispatch import apply_op, edges_of
+from jitgrad.eager.dispatch import OpRecord, edges_of, record_op
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import contiguous_format, dtype_argument, order_of
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import wrong_combination
 from jitgrad.eager.tape import Record, named
-from jitgrad.eager.tensor import Tensor, must_be_floating, require_tensor, wrap
+from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ops.structure import cast
 
 __all__ = ["clone"]
@@ -89,11 +89,15 @@ def converted(t: Tensor, wanted: NumpyDtype, *, copy: bool = False, memory_forma
     if array.dtype.kind == "c" and wanted.kind not in "cb":
         warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=3)
         array = array.real
-    if wanted.kind in "fc" and edges_of((t,)) is not None:
-        must_be_floating(wanted)
-        recorded: Tensor = apply_op(cast, (t,), {"dtype": wanted}, "ToCopyBackward0")
-        return recorded
-    return wrap(state.compute(lambda: array.astype(wanted, order_of(array, memory_format))))
+    out = wrap(state.compute(lambda: array.astype(wanted, order_of(array, memory_format))))
+    edges = edges_of((t,)) if wanted.kind in "fc" else None
+    if edges is not None:
+        if wanted.kind == "c":
+            raise NotImplementedError(
+                "derivatives of conversions to complex numbers are not available; detach() the tensor before"
+            )
+        record_op(cast, (t,), [array], {"dtype": wanted}, named(OpRecord, "ToCopyBackward0"), out, edges)
+    return out
 
 
 _FLAGS = "bool non_blocking = False, bool copy = False, *, torch.memory_format memory_format = None"

@@ -31,9 +31,22 @@ from jitgrad.eager.operands import only_kinds, wrong_combination
 from jitgrad.eager.tensor import Tensor, require_tensor
 
 __all__ = [
-    *("arange", "empty", "empty_like", "empty_strided", "eye"),
-    *("full", "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor"),
-    *("zeros", "zeros_like"),
+    "arange",
+    "empty",
+    "empty_like",
+    "empty_strided",
+    "eye",
+    "full",
+    "full_like",
+    "linspace",
+    "logspace",
+    "ones",
+    "ones_like",
+    "range",
+    "scalar_tensor",
+    "tensor",
+    "zeros",
+    "zeros_like",
 ]
 
 # From values ----------------------------------------------------------------------------------------------
@@ -83,7 +96,6 @@ def _shape(size: tuple[Any, ...], named: dict[str, Any], function: str) -> Shape
         size = (named.pop("size"),)
     elif not size:
         raise TypeError(f'{function}() missing 1 required positional arguments: "size"')
-    named.pop("names", None)
     if named:
         raise TypeError(f"{function}() got an unexpected keyword argument '{next(iter(named))}'")
     return shape_argument(size, function)

@@ -8,10 +8,27 @@ from typing import Any, NoReturn
 from jitgrad.eager.device import NO_CUDA
 
 __all__ = [
-    *("Event", "Stream", "current_device", "current_stream", "device_count", "empty_cache"),
-    *("get_device_capability", "get_device_name", "get_device_properties", "get_rng_state", "init"),
-    *("is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all"),
-    *("max_memory_allocated", "memory_allocated", "memory_reserved", "set_device", "set_rng_state"),
+    "Event",
+    "Stream",
+    "current_device",
+    "current_stream",
+    "device_count",
+    "empty_cache",
+    "get_device_capability",
+    "get_device_name",
+    "get_device_properties",
+    "get_rng_state",
+    "init",
+    "is_available",
+    "is_bf16_supported",
+    "is_initialized",
+    "manual_seed",
+    "manual_seed_all",
+    "max_memory_allocated",
+    "memory_allocated",
+    "memory_reserved",
+    "set_device",
+    "set_rng_state",
     "synchronize",
 ]
 

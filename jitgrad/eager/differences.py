@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
+from jitgrad.eager.arithmetic import shape_error
+from jitgrad.eager.conversion import copy_of
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.joining import cat
 from jitgrad.eager.operands import only_kinds, scalar_type, wrong_combination
-from jitgrad.eager.products import same_dtype
 from jitgrad.eager.reduction import axes_of
-from jitgrad.eager.shape import dimension
+from jitgrad.eager.shape import broadcast_shapes, dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
-from jitgrad.ops import algebra, arrange, distances, estimates, sequences
+from jitgrad.ops import algebra, distances, estimates, sequences
 from jitgrad.ops.elementwise import absolute, where
 from jitgrad.ops.shape import moveaxis, window
 from jitgrad.ops.statistics import min_, sum_
-from jitgrad.ops.structure import cast, concatenate, reshape
-from jitgrad.ops.values import broadcast, insert_axes, size_of
+from jitgrad.ops.structure import concatenate, reshape
+from jitgrad.ops.values import size_of
 
 __all__ = [
     "cdist",
@@ -49,6 +50,19 @@ def floating(array: Array) -> Array:
     return array.astype(dtypes.DEFAULT.floating.numpy) if array.dtype.kind in "iub" else array
 
 
+def _one_dtype(x: Tensor, y: Tensor) -> None:
+    if x._array.dtype != y._array.dtype:
+        first, second = scalar_type(x._array.dtype), scalar_type(y._array.dtype)
+        raise RuntimeError(f"expected scalar type {first} but found {second}")
+
+
+def _broadcastable(*shapes: tuple[int, ...]) -> None:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise shape_error(list(shapes)) from None
+
+
 # Differences ----------------------------------------------------------------------------------------------
 
 
@@ -62,7 +76,8 @@ def _check_border(x: Tensor, border: Tensor, axis: int) -> None:
     for i, (n, m) in enumerate(zip(x.shape, border.shape, strict=True)):
         if i != axis and n != m:
             raise RuntimeError(
-                "diff expects the shape of tensor to prepend or append to match that of input except along the "
+                "diff expects the shape of tensor to prepend or append to match that of input except along "
+                "the "
                 f"differencing dimension; input.size({i}) = {n}, but got tensor.size({i}) = {m}"
             )
 
@@ -85,7 +100,7 @@ def diff(input: Any, n: Any = 1, dim: Any = -1, prepend: Any = None, append: Any
     for part in parts:
         _check_border(x, part, axis)
     if n == 0:
-        return x.clone()
+        return copy_of(x, "CopyBackwards")
     joined = cat(parts, axis) if len(parts) > 1 else x
     if joined._array.dtype.kind == "b":
         return wrap(np.diff(joined._array, min(n, joined._array.shape[axis]), axis))
@@ -125,8 +140,7 @@ def _steps(name: str, y: Tensor, x: Tensor, axis: int) -> Tensor:
             f"The size of tensor a ({y._array.shape[axis] - 1}) must match the size of tensor b (0) at "
             f"non-singleton dimension {axis}"
         )
-    along = axis - y.ndim + x.ndim
-    return diff(x, 1, along if along >= 0 else axis)
+    return diff(x, 1, axis - max(y.ndim - x.ndim, 0))
 
 
 def _trapezoid(name: str, function: Callable[..., Any], recorded: tuple[str, str], doc: str) -> Any:
@@ -142,13 +156,11 @@ def _trapezoid(name: str, function: Callable[..., Any], recorded: tuple[str, str
             arrays = [floating(heights._array)]
             return apply_function(function, (heights,), params, recorded[0], arrays)  # type: ignore[no-any-return]
         steps = _steps(name, heights, require_tensor(x, name, 2, "x"), axis)
-        heights._array.shape, steps._array.shape
         common = dtypes.promote(floating(heights._array).dtype, floating(steps._array).dtype)
         arrays = [t._array.astype(common, copy=False) for t in (heights, steps)]
-        try:
-            return apply_function(function, (heights, steps), params, recorded[1], arrays)  # type: ignore[no-any-return]
-        except ValueError as error:
-            raise RuntimeError(str(error)) from None
+        n = heights._array.shape
+        _broadcastable((*n[:axis], max(n[axis] - 1, 0), *n[axis + 1 :]), steps._array.shape)
+        return apply_function(function, (heights, steps), params, recorded[1], arrays)  # type: ignore[no-any-return]
 
     trapezoid.__name__, trapezoid.__doc__ = name, doc
     return trapezoid
@@ -183,20 +195,25 @@ def _spacings(spacing: Any, dim: Any, axes: tuple[int, ...], ndim: int) -> list[
     if given and isinstance(given[0], Tensor):
         for i, entry in enumerate(given):
             if not isinstance(entry, Tensor):
-                raise TypeError(f"expected Tensor as element {i} in argument 1, but got {type(entry).__name__}")
+                raise TypeError(
+                    f"expected Tensor as element {i} in argument 1, but got {type(entry).__name__}"
+                )
             if entry.ndim != 1:
                 raise RuntimeError(
-                    "torch.gradient expected each element of spacing to have one dimension, but got an element "
+                    "torch.gradient expected each element of spacing to have one dimension, but got an "
+                    "element "
                     f"with {entry.ndim} dimensions!"
                 )
     if len(given) != len(axes):
         if dim is None:
             raise RuntimeError(
                 "torch.gradient expected spacing to be unspecified, a scalar, or a list of length equal to "
-                f"'self.dim() = {ndim}', since dim argument was not given, but got a list of length {len(given)}"
+                f"'self.dim() = {ndim}', since dim argument was not given, but got a list of length "
+                f"{len(given)}"
             )
         raise RuntimeError(
-            "torch.gradient expected spacing to be unspecified, a scalar or it's spacing and dim arguments to "
+            "torch.gradient expected spacing to be unspecified, a scalar or it's spacing and dim arguments "
+            "to "
             f"have the same length, but got a spacing argument of length {len(given)} and a dim argument of "
             f"length {len(axes)}."
         )
@@ -292,13 +309,12 @@ def dist(input: Any, other: Any, p: Any = 2) -> Tensor:
     common = dtypes.common((x._array, y._array))
     if common.kind not in "fc":
         raise RuntimeError(
-            f"norm(): input dtype should be either floating point or complex. Got {scalar_type(common)} instead."
+            f"norm(): input dtype should be either floating point or complex. Got {scalar_type(common)} "
+            "instead."
         )
     arrays = [t._array.astype(common, copy=False) for t in (x, y)]
-    try:
-        return apply_function(_distance, (x, y), {"p": float(p)}, "DistBackward0", arrays)  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise RuntimeError(str(error)) from None
+    _broadcastable(x._array.shape, y._array.shape)
+    return apply_function(_distance, (x, y), {"p": float(p)}, "DistBackward0", arrays)  # type: ignore[no-any-return]
 
 
 def _pair_distances(x: Node, y: Node, p: float) -> Any:
@@ -335,11 +351,9 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = _MODES[0]) -> Te
         raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {n} X2: {m}")
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    same_dtype(x, y)
-    try:
-        return apply_function(_pair_distances, (x, y), {"p": float(p)}, "CdistBackward0")  # type: ignore[no-any-return]
-    except ValueError as error:
-        raise RuntimeError(str(error)) from None
+    _one_dtype(x, y)
+    _broadcastable(x._array.shape[:-2], y._array.shape[:-2])
+    return apply_function(_pair_distances, (x, y), {"p": float(p)}, "CdistBackward0")  # type: ignore[no-any-return]
 
 
 def _all_distances(x: Node, p: float) -> Any:
@@ -361,49 +375,196 @@ def pdist(input: Any, p: float = 2) -> Tensor:
 # Correlations ---------------------------------------------------------------------------------------------
 
 
-def _covariances(x: Node, *weights: Node, free: float, counts: bool) -> Any:
-    """Of variables in rows; `free` is by how much the observations exceed what was estimated from them."""
-    if not weights:
-        centred = x - sum_(x, 1, keepdims=True) / x.shape[1]
-        found = algebra.matmul(centred, arrange.swapaxes(centred, 0, 1)) / np.asarray(free, x.dtype)
-    else:
-        w = weights[0]
-        total = sum_(w)
-        centred = x - sum_(x * w, 1, keepdims=True) / total
-        found = algebra.matmul(centred, arrange.swapaxes(centred * w, 0, 1)) / weights[1]
-    return reshape(found, shape=()) if found.shape == (1, 1) else found
-
-
-def _weights(name: str, given: Any, argument: str, kinds: str, wanted: str, count: int) -> Array | None:
+def _weights(given: Any, argument: str, kinds: str, wanted: str, count: int) -> Tensor | None:
     if given is None:
         return None
-    array = require_tensor(given, name, 3, argument)._array
+    weights = require_tensor(given, "cov", 3, argument)
+    array = weights._array
     if array.ndim > 1:
         raise RuntimeError(
-            f"{name}(): expected {argument} to have one or fewer dimensions but got {argument} with {array.ndim} "
+            f"cov(): expected {argument} to have one or fewer dimensions but got {argument} with "
+            f"{array.ndim} "
             "dimensions"
         )
     if array.dtype.kind not in kinds:
         raise RuntimeError(
-            f"{name}(): expected {argument} to have {wanted} dtype but got {argument} with "
+            f"cov(): expected {argument} to have {wanted} dtype but got {argument} with "
             f"{scalar_type(array.dtype)} dtype"
         )
     if array.size != count:
         raise RuntimeError(
-            f"{name}(): expected {argument} to have the same numel as there are observations in the input but got "
+            f"cov(): expected {argument} to have the same numel as there are observations in the input but "
+            "got "
             f"{array.size} != {count}"
         )
     if array.size and array.min() < 0:
-        raise RuntimeError(f"{name}(): {argument} cannot be negative")
-    return array
+        raise RuntimeError(f"cov(): {argument} cannot be negative")
+    return weights
 
 
-def _vandermonde(x: Node, count: int) -> Any:
-    ones = broadcast(insert_axes(x, (1,)) * 0 + 1, (x.shape[0], 1))
-    if count < 2:
-        return window(ones, 1, 0, count)
-    wide = broadcast(insert_axes(x, (1,)), (x.shape[0], count - 1))
-    return concatenate(ones, sequences.cumprod(wide, 1), axis=1)
+def _no_more_than_a_matrix(name: str, x: Tensor) -> None:
+    if x.ndim > 2:
+        raise RuntimeError(
+            f"{name}(): expected input to have two or fewer dimensions but got an input with {x.ndim} "
+            "dimensions"
+        )
 
 
-_UNUSED = (cast, only_kinds, warnings, cross := None, estimates)
+def _observations(x: Tensor) -> Tensor:
+    """A matrix with one variable in each row."""
+    rows = x if x.ndim == 2 else x.reshape((1, -1)) if x._array.size else x.reshape((1, 0))
+    if x._array.dtype.kind in "iu":
+        return rows.to(dtypes.DEFAULT.floating)  # type: ignore[no-any-return]
+    return rows
+
+
+def _freedom(total: Any, weights: Any, aweights: Any, correction: Any) -> Any:
+    """By how much the observations exceed what is estimated from them, at least 0."""
+    if aweights is None or correction == 0:
+        free = total - correction
+    else:
+        free = total - correction * (weights * aweights).sum() / total
+    if float(free) > 0:
+        return free
+    warnings.warn(
+        "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of "
+        "observations.",
+        UserWarning,
+        stacklevel=3,
+    )
+    return free * 0
+
+
+@define()
+def cov(input: Any, *, correction: Any = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
+    """Return the covariances of variables, one in each row; fweights count observations, aweights weigh them.
+
+    >>> import jitgrad
+    >>> jitgrad.cov(jitgrad.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    x = require_tensor(input, "cov")
+    _no_more_than_a_matrix("cov", x)
+    if x._array.dtype.kind == "b":
+        raise RuntimeError("cov(): bool dtype is not supported for input")
+    rows = _observations(x)
+    count = rows._array.shape[1]
+    frequencies = _weights(fweights, "fweights", "iu", "integral", count)
+    importances = _weights(aweights, "aweights", "f", "floating point", count)
+    given = [w.reshape((-1,)) for w in (frequencies, importances) if w is not None]
+    if not given:
+        centred = rows - rows.sum(1, True) / count if count else rows
+        weighted, free = centred, _freedom(count, None, None, correction)
+    else:
+        w = given[0] if len(given) == 1 else given[0] * given[1]
+        total = w.sum()
+        if not float(total):
+            raise RuntimeError("cov(): weights sum to zero, can't be normalized")
+        centred = rows - (rows * w).sum(1, True) / total
+        weighted, free = centred * w, _freedom(total, w, importances, correction)
+    found: Tensor = (centred @ weighted.t() / free).squeeze()
+    return found
+
+
+@define()
+def corrcoef(input: Any) -> Tensor:
+    """Return the correlations of variables, one in each row.
+
+    >>> import jitgrad
+    >>> jitgrad.corrcoef(jitgrad.tensor([[0.0, 1.0, 2.0], [2.0, 1.0, 0.0]]))
+    tensor([[ 1., -1.],
+            [-1.,  1.]])
+    """
+    x = require_tensor(input, "corrcoef")
+    _no_more_than_a_matrix("corrcoef", x)
+    found = cov(x)
+    if not found.ndim:
+        return found / found
+    deviation = found.diagonal().sqrt()
+    scaled: Tensor = found / deviation.unsqueeze(1) / deviation.unsqueeze(0)
+    return scaled.clamp(-1, 1)  # type: ignore[no-any-return]
+
+
+# Products -------------------------------------------------------------------------------------------------
+
+
+def _crossed(x: Node, y: Node, axis: int) -> Any:
+    return algebra.cross(x, y, axis=axis)
+
+
+def cross_along(x: Tensor, y: Tensor, dim: Any) -> Tensor:
+    """The products of vectors that lie along an axis."""
+    if x.ndim != y.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    axis = dimension(dim, x.ndim)
+    n, m = x._array.shape[axis], y._array.shape[axis]
+    if n != 3 or m != 3:
+        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {n} and {m}")
+    _one_dtype(x, y)
+    only_kinds("cross", "iufc", x._array.dtype)
+    shape = broadcast_shapes(x.shape, y.shape)
+    operands = (x.expand(shape), y.expand(shape))
+    return apply_function(_crossed, operands, {"axis": axis}, "LinalgCrossBackward0")  # type: ignore[no-any-return]
+
+
+@define(out=True)
+def cross(input: Any, other: Any, dim: Any = None) -> Tensor:
+    """Return the vector products along an axis of size 3.
+
+    >>> import jitgrad
+    >>> jitgrad.cross(jitgrad.tensor([1, 0, 0]), jitgrad.tensor([0, 1, 0]), dim=0)
+    tensor([0, 0, 1])
+    """
+    x, y = require_tensor(input, "cross"), require_tensor(other, "cross", 2, "other")
+    if dim is not None:
+        return cross_along(x, y, dim)
+    warnings.warn(_UNSAID, UserWarning, stacklevel=3)
+    if x.ndim != y.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    found = [i for i, n in enumerate(x._array.shape) if n == 3]
+    if not found:
+        raise RuntimeError("no dimension of size 3 in input")
+    return cross_along(x, y, found[0])
+
+
+_UNSAID = (
+    "Using torch.cross without specifying the dim arg is deprecated.\nPlease either pass the dim explicitly "
+    "or "
+    "simply use torch.linalg.cross.\nThe default value of dim will change to agree with that of linalg.cross "
+    "in a "
+    "future release."
+)
+
+
+def _powers(x: Node, count: int, increasing: bool) -> Any:
+    """Each element to the powers 0 to count - 1, by repeated multiplication."""
+    column = reshape(x, shape=(x.shape[0], 1))
+    found = [column * 0 + 1]
+    for _ in range(count - 1):
+        found.append(found[-1] * column)
+    return concatenate(*(found if increasing else found[::-1]), axis=1)
+
+
+def vander(x: Any, N: int | None = None, increasing: bool = False) -> Tensor:
+    """Return the matrix of powers of a vector's elements, highest first unless `increasing`.
+
+    >>> import jitgrad
+    >>> jitgrad.vander(jitgrad.tensor([1, 2, 3]))
+    tensor([[1, 1, 1],
+            [4, 2, 1],
+            [9, 3, 1]])
+    """
+    given = require_tensor(x, "vander", argument="x")
+    array = given._array
+    if array.ndim != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    count = array.size if N is None else N
+    if count < 0:
+        raise RuntimeError("N must be non-negative.")
+    cast = array.astype(np.int64) if array.dtype.kind in "iub" else array
+    if not count:
+        return wrap(np.empty((array.size, 0), cast.dtype))
+    params = {"count": count, "increasing": bool(increasing)}
+    name = "CopySlices" if increasing else "FlipBackward0"
+    return apply_function(_powers, (given,), params, name, [cast])  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ import numpy as np
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.modes import state
 from jitgrad.eager.plan import LARGE, Mask, Plan, plan, reads
-from jitgrad.eager.tape import Edge, Meta, Packed, Record, named, sink, unpacked
+from jitgrad.eager.tape import FREED_TWICE, Edge, Meta, Packed, Record, named, sink, unpacked
 from jitgrad.eager.tensor import Tensor, version_of, wrap
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.table import times
@@ -110,14 +110,16 @@ class OpRecord(Record):
     signature: tuple[Meta, ...] | None = None
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
-        name = self.name()
-        *args, out = [
-            v if v is None else unpacked(v, name) for v in self.saved() or (None,) * (len(self.edges) + 1)
+        saved = self.values
+        if saved is None:
+            raise RuntimeError(FREED_TWICE)
+        values = [
+            v[0] if v.__class__ is tuple and v[1][0] == v[2] else v if v is None else unpacked(v, self.name())
+            for v in saved or (None,) * (len(self.edges) + 1)
         ]
         if self.signature is not None:
-            known = [Aval(*meta) for meta in self.signature]
-            *args, out = [k if v is None else v for v, k in zip((*args, out), known, strict=True)]
-        return state.compute(_cotangents, self.op, self.params, self.edges, grads[0], out, args)
+            values = [Aval(*m) if v is None else v for v, m in zip(values, self.signature, strict=True)]
+        return state.compute(_cotangents, self.op, self.params, self.edges, grads[0], values)
 
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
         needed = tuple(edge is not None for edge in self.edges)
@@ -139,9 +141,10 @@ class OpRecord(Record):
         return (() if isinstance(array, Number) else shape), dtype
 
 
-def _cotangents(op: Op, params: Params, edges: Any, g: Any, out: Any, args: list[Any]) -> Sequence[Any]:
+def _cotangents(op: Op, params: Params, edges: Any, g: Any, values: list[Any]) -> Sequence[Any]:
+    *args, out = values
     if op.partials is None:
-        return op.vjp(g, out, *args, **params)  # type: ignore[misc, no-any-return]
+        return op.vjp(g, out, *args, **params)  # type: ignore[misc]
     return [
         None
         if edge is None
@@ -177,9 +180,9 @@ def record_op(
 ) -> None:
     """Put an op that has been computed on the tape, as a record of this kind."""
     needed = tuple([edge is not None for edge in edges])
-    keep = _KEEP.get((op, needed), False)
-    if keep is False:
-        keep = _KEEP[op, needed] = _to_keep(op, params, arrays, needed)
+    if (op, needed) not in _KEEP:
+        _KEEP[op, needed] = _to_keep(op, params, arrays, needed)
+    keep = _KEEP[op, needed]
     if keep is None:
         record_plan(plan_of(op, params, arrays), operands, arrays, kind.__name__, (out,), edges)
         return

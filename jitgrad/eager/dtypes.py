@@ -123,8 +123,10 @@ def numpy_dtype(given: Any) -> np.dtype[Any]:
     """Return the NumPy dtype for a `dtype=` argument: one of ours, a Python type, or a NumPy dtype."""
     if isinstance(given, dtype):
         return given.numpy
-    if given in _PYTHON:
-        return _PYTHON[given]() if given is float else np.dtype(given)
+    if given is float:
+        return DEFAULT.floating.numpy
+    if given in (bool, int):
+        return np.dtype(given)  # type: ignore[no-any-return]
     if isinstance(given, np.dtype) or (isinstance(given, type) and issubclass(given, np.generic)):
         return of(given).numpy
     raise TypeError(f"dtype must be torch.dtype, not {type(given).__name__}")
@@ -140,7 +142,6 @@ class _Default:
 
 
 DEFAULT = _Default()
-_PYTHON: dict[Any, Any] = {bool: bool, int: int, float: lambda: DEFAULT.floating.numpy}
 
 
 def get_default_dtype() -> dtype:

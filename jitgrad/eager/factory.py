@@ -13,14 +13,21 @@ from jitgrad.eager import dtypes
 from jitgrad.eager.device import checked
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
-from jitgrad.eager.tensor import Tensor, must_be_floating, version_of, wrap
+from jitgrad.eager.operands import scalar_type
+from jitgrad.eager.tensor import Tensor, version_of, wrap
 
 Shape = tuple[int, ...]
 NumpyDtype = np.dtype[Any]
 
 __all__ = [
-    *("channels_last", "channels_last_3d", "contiguous_format", "layout", "memory_format", "preserve_format"),
-    *("sparse_coo", "strided"),
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
+    "layout",
+    "memory_format",
+    "preserve_format",
+    "sparse_coo",
+    "strided",
 ]
 
 
@@ -159,7 +166,11 @@ def factory(function: Callable[..., Array]) -> Callable[..., Tensor]:
         wanted = dtype_argument(dtype, name)
         if out is None:
             return made(function(*args, dtype=wanted, **kwargs), requires_grad)
-        return _written(out, function(*args, dtype=wanted or out._array.dtype, **kwargs))
+        given = out._array.dtype
+        if wanted is not None and wanted != given:
+            names = scalar_type(wanted), scalar_type(given)
+            raise RuntimeError("dtype {} does not match dtype of out parameter ({})".format(*names))
+        return _written(out, function(*args, dtype=given, **kwargs))
 
     make.__name__ = make.__qualname__ = name
     return make
@@ -171,7 +182,6 @@ def made(array: Array, requires_grad: bool = False) -> Tensor:
     if requires_grad:
         if array.dtype.kind not in "fc":
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
-        must_be_floating(array.dtype)
         out._requires = True
     return out
 

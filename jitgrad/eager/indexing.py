@@ -192,7 +192,9 @@ def _steps(shape: tuple[int, ...], entries: tuple[Any, ...]) -> Steps:
     full = (slice(None),) * (len(shape) - counted)
     place = next((i for i, e in enumerate(entries) if e is Ellipsis), len(entries))
     spelled = (*entries[:place], *full, *entries[place + 1 :])
-    start, stride, size = [], [], []
+    start: list[int] = []
+    stride: list[int] = []
+    size: list[int] = []
     source: list[int | None] = []
     for entry in spelled:
         axis = len(start)

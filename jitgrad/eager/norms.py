@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-
 from jitgrad.eager import dtypes
 from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.define import define, with_out
@@ -128,9 +127,7 @@ def _not_empty(name: str, x: Tensor, p: float, dim: Any, axes: Axes) -> None:
 
 
 @with_out
-def vector_norm(
-    x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
-) -> Tensor:
+def vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the norm of all elements, or of the vectors along dimensions.
 
     >>> import jitgrad
@@ -158,7 +155,9 @@ def matrix_norm(
     A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor:
     """Return the norm of the matrices in two dimensions: "fro", "nuc", 1, -1, 2, -2, inf or -inf."""
-    return _of_matrices("linalg.matrix_norm", require_tensor(A, "linalg_matrix_norm"), ord, dim, keepdim, dtype)
+    return _of_matrices(
+        "linalg.matrix_norm", require_tensor(A, "linalg_matrix_norm"), ord, dim, keepdim, dtype
+    )
 
 
 def _of_matrices(name: str, t: Tensor, p: Any, dim: Any, keepdim: bool, dtype: Any) -> Tensor:
@@ -201,13 +200,10 @@ def linalg_norm(
     t = require_tensor(A, "linalg_norm")
     dims = None if dim is None else tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     if dims is not None and len(dims) not in (1, 2):
-        raise RuntimeError(
-            f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}"
-        )
+        raise RuntimeError(f"linalg.norm: If dim is specified, it must be of length 1 or 2. Got {list(dims)}")
     if ord is not None and dims is None and t.ndim not in (1, 2):
         raise RuntimeError(
-            "linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got "
-            f"{t.ndim}D."
+            f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {t.ndim}D."
         )
     matrices = ord is not None and len(dims if dims is not None else t.shape) == 2
     if matrices:
@@ -221,9 +217,7 @@ def linalg_norm(
 
 
 @define(out=True)
-def norm(
-    input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None
-) -> Tensor:
+def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """Return the p-norm of all elements or along dimensions; "nuc" takes matrices.
 
     >>> import jitgrad
@@ -233,7 +227,9 @@ def norm(
     t = require_tensor(input, "norm")
     if p == "nuc":
         if dim is None and t.ndim != 2:
-            raise RuntimeError(f"Expected a tensor with 2 dimensions, but got a tensor with {t.ndim} dimensions instead.")
+            raise RuntimeError(
+                f"Expected a tensor with 2 dimensions, but got a tensor with {t.ndim} dimensions instead."
+            )
         return _of_matrices("linalg.matrix_norm", t, p, dim or (0, 1), keepdim, dtype)
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found: {p}")

@@ -12,6 +12,7 @@ from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import integer_argument
+from jitgrad.eager.inplace import inplace
 from jitgrad.eager.operands import only_kinds, wrong_combination
 from jitgrad.eager.reduction import not_empty
 from jitgrad.eager.results import named_result
@@ -332,8 +333,14 @@ def _running(name: str, function: Any, doc: str) -> Any:
         params = {"axis": dimension(dim, x.ndim)}
         return apply_function(function, (x,), params, recorded, [_accumulated(x._array, dtype)])  # type: ignore[no-any-return]
 
-    running.__name__, running.__doc__ = name, doc
-    return define(name, in_place=True, out=True)(running)
+    def in_place(self: Tensor, dim: Any, *, dtype: Any = None) -> Tensor:
+        only_kinds(f"{name}_out_cpu", "iufc", self._array.dtype)
+        return inplace(running)(self, dim, dtype=dtype)
+
+    running.__name__ = running.__qualname__ = name
+    running.__doc__ = doc
+    define(f"{name}_")(in_place)
+    return define(name, out=True)(running)
 
 
 def _accumulated(array: Array, dtype: Any) -> Array:
@@ -388,7 +395,9 @@ def _extreme_so_far(name: str, function: Any, kind: str) -> Any:
         return result(apply_function(function, (x,), {"axis": axis}, f"{name.title()}Backward0"))
 
     extreme.__name__ = name
-    extreme.__doc__ = f"Return the {kind} element so far along an axis, and where it is; of equal ones the last."
+    extreme.__doc__ = (
+        f"Return the {kind} element so far along an axis, and where it is; of equal ones the last."
+    )
     return define(name, out=True)(extreme)
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.arithmetic import computed, shape_error
+from jitgrad.eager.arithmetic import computed
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import OpRecord
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.inplace import guard, overwrite, write
-from jitgrad.eager.operands import as_scalar, wrong_combination
+from jitgrad.eager.operands import as_scalar, must_broadcast, wrong_combination
 from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ops.table import OPS
@@ -119,7 +119,8 @@ def _masked(x: Tensor, mask: Tensor, value: Tensor, name: str) -> Tensor:
     try:
         return computed(OPS["where"], named(OpRecord, name), (mask, value, x), [mask._array, value_as, a])
     except RuntimeError:
-        raise shape_error([a.shape, mask._array.shape]) from None
+        must_broadcast(a.shape, mask._array.shape)
+        raise
 
 
 def masked_fill(input: Tensor, mask: Any, value: Any) -> Tensor:

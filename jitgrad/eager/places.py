@@ -46,7 +46,7 @@ def along(index: Array, shape: Shape, axis: int) -> Array:
 
 
 def outside(index: Array, n: int, *, from_end: bool = False) -> int | None:
-    """The first number of an index that is not within an axis of this size; `from_end` allows negative ones."""
+    """The first number that is not within an axis of this size; `from_end` allows negative ones."""
     low = -n if from_end else 0
     if not index.size or (index.min() >= low and index.max() < n):
         return None

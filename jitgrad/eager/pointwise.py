@@ -115,6 +115,7 @@ rad2deg = _in_angles("rad2deg", COMPOSITES["rad2deg"].function)
 # Bounds ---------------------------------------------------------------------------------------------------
 
 
+_ZEROS = {d.numpy: d.numpy.type(0) for d in (dtypes.float32, dtypes.float64)}
 _RELU = named(OpRecord, "ReluBackward0")
 
 
@@ -126,15 +127,20 @@ def relu(input: Any) -> Tensor:
     >>> jitgrad.relu(jitgrad.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    x = require_tensor(input, "relu")
-    kind = x._array.dtype.kind
+    x = input if input.__class__ is Tensor else require_tensor(input, "relu")
+    a = x._array
+    zero = _ZEROS.get(a.dtype)
+    if zero is not None:
+        return computed(OPS["rectify"], _RELU, (x, None), [a, zero])
+    kind = a.dtype.kind
     if kind == "b":
         raise RuntimeError("Boolean inputs not supported for relu")
     if kind == "c":
         raise NotImplementedError("clamp is not supported for complex types")
-    return computed(OPS["rectify"], _RELU, (x, None), [x._array, x._array.dtype.type(0)])
+    return computed(OPS["rectify"], _RELU, (x, None), [a, a.dtype.type(0)])
 
 
+_NUMBERS = frozenset((int, float))
 _CLAMP_RECORDS = [named(OpRecord, f"ClampBackward{i}") for i in (0, 1)]
 _CLAMP = (
     "Tensor input, Tensor min = None, Tensor max = None, *, Tensor out = None",
@@ -145,7 +151,7 @@ _CLAMP = (
 def _clamped(op: Op, kind: Any, x: Tensor, bounds: tuple[Any, ...]) -> Tensor:
     """The elements held within one bound or two, all of them numbers or all of them tensors."""
     a = x._array
-    if a.dtype.kind == "f" and all(b.__class__ is float or b.__class__ is int for b in bounds):
+    if a.dtype.kind == "f" and all(b.__class__ in _NUMBERS for b in bounds):
         return computed(op, kind, (x, *bounds), [a, *map(a.dtype.type, bounds)])
     arrays = in_common_dtype("clamp", x, *bounds)
     dtype = arrays[0].dtype
@@ -166,6 +172,13 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     >>> jitgrad.clamp(jitgrad.tensor([-1.0, 0.5, 2.0]), 0, 1)
     tensor([0.0000, 0.5000, 1.0000])
     """
+    if input.__class__ is Tensor and min.__class__ in _NUMBERS and max.__class__ in _NUMBERS:
+        a = input._array
+        if a.dtype.kind == "f":
+            number = a.dtype.type
+            return computed(
+                OPS["clamp"], _CLAMP_RECORDS[1], (input, None, None), [a, number(min), number(max)]
+            )
     x = require_tensor(input, "clamp")
     given = tuple([b for b in (min, max) if b is not None])
     if not given:

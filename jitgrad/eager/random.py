@@ -13,7 +13,13 @@ from jitgrad.eager.device import checked
 from jitgrad.eager.tensor import Tensor, wrap
 
 __all__ = [
-    *("Generator", "default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed"),
+    "Generator",
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
     "set_rng_state",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 
@@ -17,6 +18,6 @@ def named_result(name: str, fields: str) -> Any:
 
     names = fields.split()
     members: dict[str, Any] = {"__new__": make, "__repr__": text, "__module__": "torch.return_types"}
-    members |= {field: property(lambda self, i=i: self[i]) for i, field in enumerate(names)}
+    members |= {field: property(operator.itemgetter(i)) for i, field in enumerate(names)}
     members |= {"__slots__": (), "_fields": tuple(names), "__match_args__": tuple(names)}
     return type(name, (tuple,), members)

@@ -28,8 +28,18 @@ from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
 
 __all__ = [
-    *("bernoulli", "binomial", "multinomial", "normal", "poisson", "rand", "rand_like", "randint"),
-    *("randint_like", "randn", "randn_like", "randperm"),
+    "bernoulli",
+    "binomial",
+    "multinomial",
+    "normal",
+    "poisson",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
 ]
 
 # Samples as arrays ----------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ def _put(x: Node, values: Node, places: Node) -> Any:
 
 
 def _put_repeatedly(x: Node, values: Node, places: Node, last: Node) -> Any:
-    """Like _put where some places are named again: all values written there get the gradient, as in PyTorch."""
+    """Like _put where places are named again: all values written there get the gradient, as in PyTorch."""
     values, places = _fitted(values, places)
     ghosts = where(isfinite(values), values - stop_gradient(values), 0)
     blank = put_op(flattened(x), places, values * 0, axis=0)
@@ -300,14 +300,16 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     if x._array.dtype != given._array.dtype:
         first, second = scalar_type(x._array.dtype), scalar_type(given._array.dtype)
         raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {first} for the destination and "
+            f"Index put requires the source and destination dtypes match, got {first} for the destination "
+            "and "
             f"{second} for the source."
         )
     try:
         wide = given.expand(places.shape) if given.ndim <= places.ndim else given.reshape(places.shape)
     except RuntimeError:
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(given.shape)} cannot be broadcast to indexing result "
+            f"shape mismatch: value tensor of shape {list(given.shape)} cannot be broadcast to indexing "
+            "result "
             f"of shape {list(places.shape)}"
         ) from None
     return (_accumulate if accumulate else _write)(x, wide, places, "IndexPutBackward0")
@@ -389,7 +391,8 @@ def _check_scattered(x: Tensor, axis: int, index: Tensor, src: Tensor | None) ->
     if large or any(n > m for n, m in zip(shape, theirs, strict=True)):
         more = "" if src is None else f" and to be no larger size than src {list(src.shape)}"
         raise RuntimeError(
-            f"Expected index {list(shape)} to be no larger than self {list(own)} apart from dimension {axis}{more}"
+            f"Expected index {list(shape)} to be no larger than self {list(own)} apart from dimension "
+            f"{axis}{more}"
         )
     wrong = outside(found, own[axis])
     if wrong is not None:
@@ -439,7 +442,8 @@ def _as_indexed(values: Tensor, places: Array) -> Tensor:
 def _check_old_reduce(reduce: str, is_tensor: bool) -> None:
     if is_tensor:
         warnings.warn(
-            "The reduce argument of torch.scatter with Tensor src is deprecated and will be removed in a future "
+            "The reduce argument of torch.scatter with Tensor src is deprecated and will be removed in a "
+            "future "
             "PyTorch release. Use torch.scatter_reduce instead for more reduction options.",
             UserWarning,
             stacklevel=4,
@@ -457,7 +461,7 @@ def _reduced_without_gradient(x: Tensor, values: Tensor, places: Array, reduce: 
 
 @define(in_place=True, out=True)
 def scatter_add(input: Any, dim: Any, index: Any, src: Any) -> Tensor:
-    """Return the tensor with elements of src added where an index leads along an axis, one after the other."""
+    """Return the tensor with elements of src added where an index leads along an axis, in order."""
     x, chosen = require_tensor(input, "scatter_add"), require_tensor(index, "scatter_add", 3, "index")
     values, axis = require_tensor(src, "scatter_add", 3, "src"), dimension(dim, x.ndim)
     _check_scattered(x, axis, chosen, values)
@@ -513,7 +517,7 @@ def _worst(dtype: np.dtype[Any], largest: bool) -> Any:
 
 
 def _grouped(places: Array, size: int) -> tuple[Array, Array]:
-    """The places that are named, and for each the numbers of its values, filled up with a number past them."""
+    """The places that are named, and for each which values are its own, filled up with a number past all."""
     flat = places.ravel()
     order = np.argsort(flat, kind="stable")
     touched, starts, counts = np.unique(flat[order], return_index=True, return_counts=True)
@@ -578,6 +582,7 @@ def index_reduce(
     `reduce` is prod, mean, amax or amin; without `include_self` the slices of source alone count there.
     """
     x, chosen = require_tensor(input, "index_reduce"), require_tensor(index, "index_reduce", 3, "index")
+    warnings.warn("index_reduce() is in beta and the API may change at any time.", UserWarning, stacklevel=3)
     values, axis = require_tensor(source, "index_reduce", 4, "source"), dimension(dim, x.ndim)
     if reduce not in _WAYS[1:]:
         raise RuntimeError(

@@ -127,7 +127,8 @@ def _broadcast_shape(first: list[int], second: list[int]) -> list[int]:
     for i, (n, m) in enumerate(zip(first, second, strict=True)):
         if n != m and 1 not in (n, m):
             raise RuntimeError(
-                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton dimension {i}"
+                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton "
+                f"dimension {i}"
             )
     return [m if n == 1 else n for n, m in zip(first, second, strict=True)]
 
@@ -221,7 +222,7 @@ def argwhere(input: Any) -> Tensor:
 
 
 def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
-    """Return the positions along each axis of a shape of elements given by their place in the flattened tensor.
+    """Return the positions along each axis of elements given by their place in a flattened tensor of a shape.
 
     >>> import jitgrad
     >>> jitgrad.unravel_index(jitgrad.tensor(5), (2, 3))
@@ -299,8 +300,10 @@ def _searchable(sequence: Array, values: Array, sorter: Any, side: str | None, r
         )
     if sequence.ndim > 1 and sequence.shape[:-1] != values.shape[:-1]:
         raise RuntimeError(
-            f"{name}: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor "
-            f"and input value tensor must match, but we got boundaries tensor {list(sequence.shape)} and input "
+            f"{name}: boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries "
+            "tensor "
+            f"and input value tensor must match, but we got boundaries tensor {list(sequence.shape)} and "
+            "input "
             f"value tensor {list(values.shape)}"
         )
     if sorter is not None:

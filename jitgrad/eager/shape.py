@@ -197,7 +197,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Return a view without axes of size 1: all of them, or those of `dim` that have it."""
     x = require_tensor(input, "squeeze")
     if dim is None:
-        axes, number = range(x.ndim), 0
+        axes, number = list(range(x.ndim)), 0
     else:
         given = dim if isinstance(dim, (tuple, list)) else (dim,)
         axes, number = [dimension(d, x.ndim) for d in given], 2 if isinstance(dim, (tuple, list)) else 1
@@ -263,7 +263,7 @@ def _reshaped(x: Tensor, shape: Shape, name: str) -> Tensor:
 
 @define("view")
 def _view(input: Tensor, *shape: Any) -> Tensor:
-    """Return a view of another shape, or of another dtype of the same bits; RuntimeError if it has to copy."""
+    """Return a view of another shape, or another dtype of the same bits; RuntimeError if it would copy."""
     if len(shape) == 1 and hasattr(shape[0], "numpy") and not isinstance(shape[0], Tensor):
         return _reinterpreted(input, shape[0].numpy)
     wanted = inferred(sizes(shape), input._array.size)

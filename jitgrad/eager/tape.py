@@ -244,6 +244,11 @@ def sink(leaf: Any) -> Edge:
     """The edge to a leaf's AccumulateGrad, which lives as long as records point to it."""
     record = leaf._sink and leaf._sink()
     if record is None:
+        if leaf._array.dtype.kind == "c":
+            raise NotImplementedError(
+                "derivatives of operations on complex tensors are not available; compute with real and imaginary "
+                "parts, or under no_grad"
+            )
         record = AccumulateGrad(leaf)
         leaf._sink = weakref.ref(record)
     return record, 0

@@ -16,6 +16,12 @@ from jitgrad.eager.size import Size
 from jitgrad.eager.tape import Edge, Handle, Hooks, Record, Version, sink
 
 
+NOT_A_LEAF = (
+    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+    "subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+)
+
+
 class View:
     """How a tensor lies in the memory of another, its base: the steps from there, and when last checked.
 
@@ -78,6 +84,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if self.edge() is not None:
+            raise RuntimeError(NOT_A_LEAF)
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -87,10 +95,7 @@ class Tensor:
         if self.edge() is not None:
             if requires_grad:
                 return self
-            raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
-            )
+            raise RuntimeError(NOT_A_LEAF)
         if requires_grad:
             must_be_floating(self._array.dtype)
             if self._inference and not state.inference:
@@ -269,9 +274,7 @@ def suffixes_of(t: Tensor) -> list[str]:
 
 
 def must_be_floating(given: np.dtype[Any]) -> None:
-    if given.kind == "c":
-        raise RuntimeError("gradients of complex tensors are not available; use real and imaginary parts")
-    if given.kind != "f":
+    if given.kind not in "fc":
         raise RuntimeError(
             "only Tensors of floating point and complex dtype can require gradients, got "
             f"{dtypes.of(given)!r}"

@@ -176,9 +176,7 @@ def relu6(input: Any, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Return the input, times a slope where it is negative."""
-    return _applied(
-        "leaky_relu", _leaky_relu, input, "leaky_relu_cpu", inplace, slope=float(negative_slope)
-    )
+    return _applied("leaky_relu", _leaky_relu, input, "leaky_relu_cpu", inplace, slope=float(negative_slope))
 
 
 def leaky_relu_(input: Any, negative_slope: float = 0.01) -> Tensor:
@@ -316,9 +314,7 @@ def threshold(input: Any, threshold: Any, value: Any, inplace: bool = False) -> 
     only_kinds("threshold_cpu", "iuf", x._array.dtype)
     number = float if x._array.dtype.kind == "f" else int
     params = {"limit": number(threshold), "value": number(value)}
-    return _placed(
-        x, lambda: mapped(_threshold, "ThresholdBackward0", (x,), [x._array], **params), inplace
-    )
+    return _placed(x, lambda: mapped(_threshold, "ThresholdBackward0", (x,), [x._array], **params), inplace)
 
 
 def threshold_(input: Any, threshold: Any, value: Any) -> Tensor:
@@ -346,9 +342,7 @@ def prelu(input: Any, weight: Any) -> Tensor:
                 f"{w._array.size} and channel size = {channels}."
             )
     if w.ndim > 1:
-        raise RuntimeError(
-            f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {w.ndim}"
-        )
+        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {w.ndim}")
     only_kinds("prelu_cpu", "f", x._array.dtype)
     return apply_function(_prelu, (x, w), {}, "PreluKernelBackward0")  # type: ignore[no-any-return]
 
@@ -369,9 +363,7 @@ def rrelu(
     return _placed(x, lambda: mapped(_rrelu, name, (x, slopes), [x._array, slopes]), inplace)
 
 
-def rrelu_(
-    input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False
-) -> Tensor:
+def rrelu_(input: Any, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False) -> Tensor:
     """Write rrelu(input) into the tensor."""
     return rrelu(input, lower, upper, training, inplace=True)
 

@@ -188,7 +188,10 @@ def cross_entropy(
     >>> jitgrad.nn.functional.cross_entropy(jitgrad.tensor([[0.0, 0.0]]), jitgrad.tensor([1]))
     tensor(0.6931)
     """
-    x, t = require_tensor(input, "cross_entropy_loss"), require_tensor(target, "cross_entropy_loss", 2, "target")
+    x, t = (
+        require_tensor(input, "cross_entropy_loss"),
+        require_tensor(target, "cross_entropy_loss", 2, "target"),
+    )
     reduction = reduction_of(size_average, reduce, reduction)
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing:g}")

@@ -18,7 +18,7 @@ from jitgrad.ir import Node
 from jitgrad.ops import distances
 from jitgrad.ops.structure import sum_axes
 from jitgrad.ops.table import OPS
-from jitgrad.ops.values import insert_axes
+from jitgrad.ops.values import broadcast
 
 __all__ = ["cosine_similarity", "normalize", "pairwise_distance", "pdist"]
 
@@ -44,18 +44,17 @@ def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> T
             f"{scalar_type(x._array.dtype)}"
         )
     given = dim if isinstance(dim, (tuple, list)) else (dim,)
-    axes = tuple(sorted(dimension(d, x.ndim) for d in given)) if x.ndim else tuple(dimension(d, 0) for d in ())
-    for d in given:
-        dimension(d, x.ndim)
-    params = {"p": float(p), "axes": axes, "eps": float(eps)}
+    axes = sorted(dimension(d, x.ndim) for d in given)
+    params = {"p": float(p), "axes": tuple(axes) if x.ndim else (), "eps": float(eps)}
     return apply_function(_unit, (x,), params, "DivBackward0")  # type: ignore[no-any-return]
 
 
 def _cosine(x: Node, y: Node, axis: int, eps: float) -> Any:
     """The product of the vectors, each over its length, which counts as at least eps."""
-    axes = (axis,)
+    shape = np.broadcast_shapes(x.shape, y.shape)
+    axes = (axis,) if shape else ()
     first, second = (
-        v / _long_enough(length(v, 2, axes, True), eps) for v in (x, y)
+        v / _long_enough(length(v, 2, axes, True), eps) for v in (broadcast(x, shape), broadcast(y, shape))
     )
     return sum_axes(first * second, axes)
 
@@ -75,12 +74,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tens
         )
     axis = dimension(dim, max(x.ndim, y.ndim))
     params = {"axis": axis, "eps": float(eps)}
-    return mapped(_wide_cosine, "SumBackward1", (x, y), arrays, **params)
-
-
-def _wide_cosine(x: Node, y: Node, axis: int, eps: float) -> Any:
-    zero = (x + y) * 0 if x.shape != y.shape else None
-    return _cosine(x, y, axis, eps) if zero is None else _cosine(x + zero, y + zero, axis, eps)
+    return mapped(_cosine, "SumBackward1", (x, y), arrays, **params)
 
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
@@ -88,10 +82,11 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     x, y = require_tensor(x1, "pairwise_distance"), require_tensor(x2, "pairwise_distance", 2, "x2")
     params = {"p": float(p), "eps": float(eps), "keepdim": keepdim}
     arrays = in_common_dtype("pairwise_distance", x, y)
-    return mapped(_pairwise, "NormBackward1", (x, y), arrays, **params)
+    return mapped(distance, "NormBackward1", (x, y), arrays, **params)
 
 
-def _pairwise(x: Node, y: Node, p: float, eps: float, keepdim: bool = False) -> Any:
+def distance(x: Node, y: Node, p: float, eps: float, keepdim: bool = False) -> Any:
+    """The p-norm of x - y + eps along the last axis."""
     difference = x - y + eps
     return length(difference, p, (len(difference.shape) - 1,) if difference.shape else (), keepdim)
 

@@ -13,9 +13,8 @@ from jitgrad.eager.operands import only_kinds
 from jitgrad.eager.pointwise import mapped
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
-from jitgrad.nn.reductions import average, recorded_as, reduced, reduction_of, total, warn_of_sizes
+from jitgrad.nn.reductions import recorded_as, reduced, reduction_of, total, warn_of_sizes
 from jitgrad.ops.elementwise import absolute, exp, log, stop_gradient, where
-from jitgrad.ops.table import OPS
 
 __all__ = [
     *("gaussian_nll_loss", "huber_loss", "l1_loss", "mse_loss", "poisson_nll_loss", "smooth_l1_loss"),

@@ -12,9 +12,8 @@ from jitgrad.eager.operands import only_kinds
 from jitgrad.eager.pointwise import mapped
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
-from jitgrad.nn.distances import pairwise_distance
+from jitgrad.nn.distances import distance, pairwise_distance
 from jitgrad.nn.reductions import recorded_as, reduced, reduction_of
-from jitgrad.ops.distances import pairwise_distance as distance_op
 from jitgrad.ops.elementwise import equal, not_equal, sqrt, where
 from jitgrad.ops.structure import pick, sum_axes
 from jitgrad.ops.table import OPS
@@ -128,10 +127,10 @@ def cosine_embedding_loss(
 def _triplet(
     x: Node, near: Node, far: Node, margin: float, p: float, eps: float, swap: bool, reduction: str
 ) -> Any:
-    away = distance_op(x, far, p, eps)
+    away = distance(x, far, p, eps)
     if swap:
-        away = OPS["minimum"](away, distance_op(near, far, p, eps))
-    return reduced(_positive(margin + distance_op(x, near, p, eps) - away), reduction)
+        away = OPS["minimum"](away, distance(near, far, p, eps))
+    return reduced(_positive(margin + distance(x, near, p, eps) - away), reduction)
 
 
 def triplet_margin_loss(
@@ -186,10 +185,10 @@ def triplet_margin_with_distance_loss(
             "The anchor, positive, and negative tensors are expected to have the same number of dimensions, "
             f"but got: anchor {first}D, positive {second}D, and negative {third}D inputs"
         )
-    distance = distance_function or pairwise_distance
-    near, far = distance(anchor, positive), distance(anchor, negative)
+    between = distance_function or pairwise_distance
+    near, far = between(anchor, positive), between(anchor, negative)
     if swap:
-        far = far.minimum(distance(positive, negative))
+        far = far.minimum(between(positive, negative))
     losses = (margin + near - far).clamp_min(0)
     return getattr(losses, reduction)() if reduction != "none" else losses  # type: ignore[no-any-return]
 
@@ -223,7 +222,10 @@ def multi_margin_loss(
     reduction: str = "mean",
 ) -> Tensor:
     """Return the mean over the classes of what the target class lacks to exceed them by the margin."""
-    x, t = require_tensor(input, "multi_margin_loss"), require_tensor(target, "multi_margin_loss", 2, "target")
+    x, t = (
+        require_tensor(input, "multi_margin_loss"),
+        require_tensor(target, "multi_margin_loss", 2, "target"),
+    )
     reduction = reduction_of(size_average, reduce, reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
@@ -232,8 +234,7 @@ def multi_margin_loss(
     shape, index = x._array.shape, t._array
     if x.ndim > 2 or not x.ndim or not shape[-1]:
         raise RuntimeError(
-            "Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
-            f"{list(shape)}"
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(shape)}"
         )
     if index.size != (shape[0] if x.ndim == 2 else 1) or index.ndim > 1:
         count = shape[0] if x.ndim == 2 else 1
@@ -293,5 +294,9 @@ def multilabel_margin_loss(
     operands, arrays = (x, index, listed, free), [array, index, listed, free]
     source = x if x.ndim else x.reshape(1)
     return apply_function(  # type: ignore[no-any-return]
-        _multilabel, (source, *operands[1:]), {"reduction": reduction}, "MultilabelMarginLossBackward0", arrays
+        _multilabel,
+        (source, *operands[1:]),
+        {"reduction": reduction},
+        "MultilabelMarginLossBackward0",
+        arrays,
     )

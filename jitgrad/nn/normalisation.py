@@ -174,9 +174,7 @@ def group_norm(
 def _channel_sizes(x: Tensor, **given: Any) -> None:
     for role, part in given.items():
         if part is not None and part._array.size != x._array.shape[1]:
-            raise RuntimeError(
-                f"{role} should contain {x._array.shape[1]} elements not {part._array.size}"
-            )
+            raise RuntimeError(f"{role} should contain {x._array.shape[1]} elements not {part._array.size}")
         if part is not None and x._array.dtype != part._array.dtype:
             raise RuntimeError(
                 "mixed dtype (CPU): all inputs must share same datatype."
@@ -258,7 +256,9 @@ def instance_norm(
     if use_input_stats and math.prod(x._array.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {x.size()}")
     if not use_input_stats and (running_mean is None or running_var is None):
-        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+        raise RuntimeError(
+            "Expected running_mean and running_var to be defined when use_input_stats is false"
+        )
     _channel_sizes(x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     parts = tuple(p for p in (weight, bias) if p is not None)
     params: dict[str, Any] = {"eps": float(eps), "weighted": weight is not None}

@@ -91,9 +91,7 @@ log_softmax = _declared(
     "LogSoftmaxBackward0",
     "Return log(softmax(input)) along a dimension, computed without overflow.",
 )
-softmin = _declared(
-    "softmin", _softmin, "SoftmaxBackward0", "Return softmax(-input) along a dimension."
-)
+softmin = _declared("softmin", _softmin, "SoftmaxBackward0", "Return softmax(-input) along a dimension.")
 
 
 def torch_softmax(name: str) -> Callable[..., Tensor]:
