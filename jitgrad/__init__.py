@@ -26,16 +26,22 @@ from jitgrad.errors import TraceError as TraceError
 from jitgrad.ir import Graph as Graph
 from jitgrad.nn.toplevel import *
 
-# The compiled side: each name is loaded from its module when it is first used.
-_COMPILED = {
+# Loaded when first used: the compiled side, and what few programs need.
+_LATER = {
     "grad": "jitgrad.jit",
     "interpret": "jitgrad.jit",
     "jit": "jitgrad.jit",
+    "load": "jitgrad.eager.serialization",
+    "save": "jitgrad.eager.serialization",
+    "serialization": "jitgrad.eager.serialization",
     "value_and_grad": "jitgrad.jit",
     "vjp": "jitgrad.jit",
 }
 
 if TYPE_CHECKING:
+    from jitgrad.eager import serialization as serialization
+    from jitgrad.eager.serialization import load as load
+    from jitgrad.eager.serialization import save as save
     from jitgrad.jit import grad as grad
     from jitgrad.jit import interpret as interpret
     from jitgrad.jit import jit as jit
@@ -44,20 +50,21 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        if name not in _COMPILED:
+        if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_COMPILED[name]), name)
+        module = import_module(_LATER[name])
+        value = globals()[name] = getattr(module, name, module)
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_COMPILED})
+        return sorted({*globals(), *_LATER})
 
 
 class _Package(ModuleType):
     """Keeps `jitgrad.jit` the function: loading the module of that name does not replace it."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _COMPILED and isinstance(value, ModuleType)):
+        if not (name in _LATER and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

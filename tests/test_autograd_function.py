@@ -456,9 +456,7 @@ def test_a_dirty_view_writes_to_its_base(torch: Any) -> Any:
 @same(words="This view was created inside a custom Function")
 def test_a_view_of_an_input_may_not_be_written_to(torch: Any) -> Any:
     F = function(torch, lambda ctx, x: x.view(-1), lambda ctx, g: g.view(2, 1))
-    y = F.apply(
-        torch.ones(2, 1) * leaf(torch, 1.0)
-    )
+    y = F.apply(torch.ones(2, 1) * leaf(torch, 1.0))
     y.add_(1)
 
 
@@ -554,7 +552,7 @@ def test_a_flag_may_say_whether_it_works_in_place(torch: Any) -> Any:
     return x.grad, y
 
 
-# Once ---------------------------------------------------------------------------------------------------------
+# Once -------------------------------------------------------------------------------------------------------
 
 
 def once(torch: Any) -> Any:
@@ -583,7 +581,7 @@ def test_but_no_second_one(torch: Any) -> Any:
     g.sum().backward()
 
 
-@pytest.mark.parametrize("name", ["factor", "saved", "name", "params", "shape"])
+@pytest.mark.parametrize("name", ["factor", "saved", "name", "values", "edges", "sequence", "hooks"])
 def test_attributes_of_the_context_have_any_name(name: str) -> None:
     def forward(ctx: Any, x: Any) -> Any:
         ctx.save_for_backward(x)

@@ -75,6 +75,7 @@ LEAF = "torch.ones(2, requires_grad=True)"
     "x = torch.ones(2); x.contiguous() is x",
     "x = torch.ones(2); x.cpu() is x",
     "torch.ones(2, 3, requires_grad=True).t().contiguous()",
+    "torch.ones(3, 70000).t().requires_grad_().double()",
     "torch.ones(2).cuda()",
     "torch.clone(3)",
     "torch.ones(2, dtype=torch.complex64).float()",

@@ -305,7 +305,29 @@ def test_call_does_what_pytorch_does_with_numbers_that_tie(text: str) -> None:
         assert_alike(text, arrays, label)
 
 
-@pytest.mark.parametrize("text", [*SMOOTH, *BOUNDS, *STEPS])
+POLYNOMIALS = [
+    *(
+        f"T.special.{s}chebyshev_polynomial_{f}(x, {n})"
+        for s in ("", "shifted_")
+        for f in "tuvw"
+        for n in (0, 1, 5)
+    ),
+    *(f"T.special.hermite_polynomial_{f}(x, y)" for f in ("h", "he")),
+    *(
+        f"T.special.{f}(x, {n})"
+        for f in ("laguerre_polynomial_l", "legendre_polynomial_p")
+        for n in (-1, 2, 5, 2.5)
+    ),
+    *("T.special.chebyshev_polynomial_t(x, y)", "T.special.legendre_polynomial_p(0.5, x)"),
+    *(
+        "T.special.hermite_polynomial_h(1, 2)",
+        "T.special.laguerre_polynomial_l(x, None)",
+        "T.special.logsumexp(x, -1)",
+    ),
+]
+
+
+@pytest.mark.parametrize("text", [*SMOOTH, *BOUNDS, *STEPS, *POLYNOMIALS])
 def test_call_does_what_pytorch_does_between_0_and_1(text: str) -> None:
     for label, arrays in operands(text, unit=True):
         assert_alike(text, arrays, label)

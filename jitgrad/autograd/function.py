@@ -117,7 +117,7 @@ class BackwardCFunction(Record, FunctionCtx):
         if self.materialize_grads:
             grads = [
                 wrap(np.zeros(*meta)) if g is None and meta else g
-                for g, meta in zip(grads, self.metas, strict=True)
+                for g, meta in zip(grads, self._metas, strict=True)
             ]
         function = self._forward_cls
         own = function.backward if function.backward is not Function.backward else function.vjp
@@ -266,14 +266,14 @@ def _recorded(ctx: BackwardCFunction, args: Sequence[Any], outputs: Sequence[Any
             "Some elements marked as dirty during the forward method were not returned as output. The inputs "
             "that are modified inplace must all be outputs of the Function."
         )
-    ctx.metas = tuple([(o._array.shape, o._array.dtype) if isinstance(o, Tensor) else None for o in outputs])  # type: ignore[misc]
+    ctx._metas = tuple([(o._array.shape, o._array.dtype) if isinstance(o, Tensor) else None for o in outputs])  # type: ignore[misc]
     results = tuple([_output(ctx, args, o, i, recorded) for i, o in enumerate(outputs)])
     placed = [r for r in results if isinstance(r, Tensor) and r._edge is not None and r._edge[0] is ctx]
     for out in placed:
         if out._view is not None and not _among(out, ctx.dirty_tensors):
             out._view.multiple = CUSTOM if len(placed) == 1 else MULTIPLE
     if recorded:
-        ctx.values = [_kept(ctx, t, i) for i, t in enumerate(ctx.to_save)] or ()
+        ctx._values = [_kept(ctx, t, i) for i, t in enumerate(ctx.to_save)] or ()
     ctx.to_save = ctx.dirty_tensors = ctx.non_differentiable = ()
     return results
 

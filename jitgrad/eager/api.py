@@ -1,8 +1,8 @@
 """Every public name of the eager side, under PyTorch's names."""
 
 from jitgrad.eager import cuda as cuda
+from jitgrad.eager import linalg as linalg
 from jitgrad.eager import random as random
-from jitgrad.eager import serialization as serialization
 from jitgrad.eager import special as special
 from jitgrad.eager.arithmetic import *
 from jitgrad.eager.arranging import *
@@ -43,16 +43,22 @@ from jitgrad.eager.dtypes import uint8 as uint8
 from jitgrad.eager.dtypes import uint16 as uint16
 from jitgrad.eager.dtypes import uint32 as uint32
 from jitgrad.eager.dtypes import uint64 as uint64
+from jitgrad.eager.factors import *
 from jitgrad.eager.factory import *
 from jitgrad.eager.in_place_functions import *
 from jitgrad.eager.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
 from jitgrad.eager.joining import *
+from jitgrad.eager.linalg import matrix_exp as matrix_exp
+from jitgrad.eager.linalg import matrix_power as matrix_power
 from jitgrad.eager.modes import enable_grad as enable_grad
 from jitgrad.eager.modes import inference_mode as inference_mode
+from jitgrad.eager.modes import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
+from jitgrad.eager.modes import is_anomaly_enabled as is_anomaly_enabled
 from jitgrad.eager.modes import is_grad_enabled as is_grad_enabled
 from jitgrad.eager.modes import is_inference_mode_enabled as is_inference_mode_enabled
 from jitgrad.eager.modes import no_grad as no_grad
 from jitgrad.eager.modes import set_grad_enabled as set_grad_enabled
+from jitgrad.eager.norms import *
 from jitgrad.eager.ordering import *
 from jitgrad.eager.overwriting import *
 from jitgrad.eager.pairs import *
@@ -64,10 +70,10 @@ from jitgrad.eager.reduction import *
 from jitgrad.eager.sampling import *
 from jitgrad.eager.scattering import *
 from jitgrad.eager.selection import *
-from jitgrad.eager.serialization import *
 from jitgrad.eager.shape import *
 from jitgrad.eager.sharing import *
 from jitgrad.eager.size import Size as Size
+from jitgrad.eager.solving import *
 from jitgrad.eager.special import digamma as digamma
 from jitgrad.eager.special import erfc as erfc
 from jitgrad.eager.special import erfinv as erfinv

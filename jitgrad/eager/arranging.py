@@ -16,7 +16,7 @@ from jitgrad.eager.memory import offset_of, root_of
 from jitgrad.eager.operands import only_kinds, wrong_combination
 from jitgrad.eager.shape import dimension, sizes, window
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
-from jitgrad.eager.views import Steps, read, step, tie, view, written
+from jitgrad.eager.views import Steps, Way, read, step, tie, view, written
 from jitgrad.ir import Node
 from jitgrad.ops import arrange
 from jitgrad.ops.indexing import scatter as put
@@ -248,8 +248,10 @@ def roll(input: Any, shifts: Any, dims: Any = ()) -> Tensor:
         raise RuntimeError("`shifts` required")
     if len(steps) != len(given) and (given or len(steps) > 1):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(given)}")
+    if given and not x.ndim:
+        raise IndexError(f"Dimension specified as {given[0]} but tensor has no dimensions")
     axes = tuple(dimension(d, x.ndim) for d in given)
-    params = {"shifts": steps, "axes": axes if given and x.ndim else None}
+    params = {"shifts": steps, "axes": axes if given else None}
     return apply_function(_rolled, (x,), params, "RollBackward0")  # type: ignore[no-any-return]
 
 
@@ -450,9 +452,15 @@ def _traced(x: Node) -> Any:
 # Windows --------------------------------------------------------------------------------------------------
 
 
+def _first(array: Array) -> int:
+    """Where an array starts in its memory, counted in elements."""
+    first: int = offset_of(array) // array.dtype.itemsize
+    return first
+
+
 def _offsets(array: Array) -> Array:
-    """How far each element lies from the first of its memory, counted in elements."""
-    found = np.asarray(offset_of(array), np.int64)
+    """Where each element lies in its memory, counted in elements."""
+    found = np.asarray(_first(array), np.int64)
     for n, stride in zip(array.shape, array.strides, strict=True):
         found = found[..., None] + np.arange(n) * (stride // array.dtype.itemsize)
     return found
@@ -472,18 +480,20 @@ def _found(x: Node, places: Node) -> Any:
     return take(concatenate(flat, blank, axis=0), places, axis=0)
 
 
-class _Lay:
-    """The way from a tensor to one on its memory with other strides; it cannot be gone back."""
+def _no_way_back() -> Steps:
+    raise RuntimeError(
+        "a view by as_strided or unfold cannot be written to while gradients are recorded; clone() it first"
+    )
+
+
+class _Lay(Way):
+    """The way from a tensor to one on its memory with other strides."""
+
+    __slots__ = ("offset", "shape", "strides")
 
     def __init__(self, shape: Shape, strides: Shape, offset: int, name: str) -> None:
-        self.shape, self.strides, self.offset, self.name = shape, strides, offset, name
-
-    @property
-    def steps(self) -> Steps:
-        raise RuntimeError(
-            "a view by as_strided or unfold cannot be written to while gradients are recorded; clone() it "
-            "first"
-        )
+        super().__init__(_no_way_back, name)
+        self.shape, self.strides, self.offset = shape, strides, offset
 
     def __call__(self, source: Tensor) -> Tensor:
         root = root_of(source._array)
@@ -511,7 +521,7 @@ def _strided(x: Tensor, shape: Shape, strides: Shape, offset: Any, function: str
         raise RuntimeError(
             f"Storage size calculation overflowed with sizes={list(shape)} and strides={list(strides)}"
         )
-    first = offset_of(x._array) if offset is None else int(offset)
+    first = _first(x._array) if offset is None else int(offset)
     size, held = x._array.dtype.itemsize, root_of(x._array).size
     if first < 0:
         raise RuntimeError(f"Tensor: invalid storage offset {first}")
@@ -582,7 +592,7 @@ def _unfold(self: Tensor, dimension: Any, size: Any, step: Any) -> Tensor:
     along = strides[axis] if array.ndim else 1
     if array.ndim:
         shape[axis], strides[axis] = (n - size) // step + 1, along * step
-    lay = _Lay((*shape, size), (*strides, along), offset_of(array), "UnfoldBackward0")
+    lay = _Lay((*shape, size), (*strides, along), _first(array), "UnfoldBackward0")
     return lay(self)
 
 
@@ -680,5 +690,9 @@ def diagonal_scatter(input: Any, src: Any, offset: Any = 0, dim1: Any = 0, dim2:
 def narrow_copy(input: Any, dim: Any, start: Any, length: Any) -> Tensor:
     """Return a copy of `length` places along one axis."""
     x = require_tensor(input, "narrow_copy")
+    if not dim < max(x.ndim, 1):
+        raise RuntimeError(
+            "Expected dim < static_cast<int64_t>(self_sizes.size()) to be true, but got false."
+        )
     part = x.detach().narrow(dim, start, length)
     return apply_function(read, (x,), {"steps": _steps_of(part)}, "NarrowCopyBackward0")  # type: ignore[no-any-return]

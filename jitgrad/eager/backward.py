@@ -200,7 +200,7 @@ def gradient_edge(t: Tensor | GradientEdge) -> Edge | None:
 
 def _meta(t: Tensor | GradientEdge) -> Meta:
     if isinstance(t, GradientEdge):
-        return t.node.metas[t.output_nr]
+        return t.node._metas[t.output_nr]
     return t._array.shape, t._array.dtype
 
 

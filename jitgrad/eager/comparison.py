@@ -367,12 +367,20 @@ def _is_operand(x: Any) -> bool:
     return isinstance(x, (Tensor, *Number, np.generic))
 
 
+def _alike(x: Any, y: Any) -> list[Array] | None:
+    """The operands as arrays if they have one dtype, or are a tensor of floats and a number."""
+    if x.__class__ is Tensor:
+        a = x._array
+        if y.__class__ is Tensor:
+            return [a, y._array] if a.dtype is y._array.dtype else None
+        if a.dtype.kind == "f" and (y.__class__ is float or y.__class__ is int):
+            return [a, np.asarray(y, a.dtype)]
+    return None
+
+
 def _chosen(condition: Tensor, x: Any, y: Any) -> Tensor:
     mask = _condition(condition)
-    if x.__class__ is Tensor and y.__class__ is Tensor and x._array.dtype is y._array.dtype:
-        arrays = [x._array, y._array]
-    else:
-        arrays = in_common_dtype("where", x, y)
+    arrays = _alike(x, y) or in_common_dtype("where", x, y)
     try:
         return computed(OPS["where"], _WHERE_RECORD, (condition, x, y), [mask, *arrays])
     except RuntimeError:

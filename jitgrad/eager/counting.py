@@ -10,6 +10,7 @@ import numpy as np
 
 from jitgrad.eager.define import define, with_out
 from jitgrad.eager.dtypes import Array
+from jitgrad.eager.modes import state
 from jitgrad.eager.operands import only_kinds
 from jitgrad.eager.results import named_result
 from jitgrad.eager.shape import dimension
@@ -218,18 +219,21 @@ def _counted(points: Array, edges: Sequence[Array], weight: Any, density: bool) 
     inside = np.ones(len(points), np.bool_)
     places = np.zeros(len(points), np.int64)
     for column, borders, n in zip(points.T, edges, shape, strict=True):
-        place = np.searchsorted(borders, column, "right") - 1
-        place = np.where(column == borders[-1], n - 1, place)
-        inside &= (place >= 0) & (place < n) & ~np.isnan(column)
+        place = np.minimum(np.searchsorted(borders, column, "right") - 1, n - 1)
+        inside &= (column >= borders[0]) & (column <= borders[-1])
         places = places * n + place
     total = int(np.prod(shape))
     held = None if weight is None else weight.reshape(-1)[inside]
     found = np.bincount(places[inside], held, total).astype(points.dtype).reshape(shape)
-    if density:
-        found = found / found.sum()
-        for axis, borders in enumerate(edges):
-            found = found / np.diff(borders).reshape((-1,) + (1,) * (len(shape) - axis - 1))
-    return np.asarray(found, points.dtype)
+    return state.compute(_dense, found, edges) if density else found
+
+
+def _dense(found: Array, edges: Sequence[Array]) -> Array:
+    """The shares of the total, for each unit of volume."""
+    found = found / found.sum()
+    for axis, borders in enumerate(edges):
+        found = found / np.diff(borders).reshape((-1,) + (1,) * (found.ndim - axis - 1))
+    return found
 
 
 def _check_weight(points: Array, lead: tuple[int, ...], weight: Any) -> Array | None:
@@ -290,6 +294,10 @@ def histogramdd(
     count = x._array.shape[-1]
     points = x._array.reshape(-1, count)
     each = [bins] * count if isinstance(bins, int) else list(bins)
+    if len(each) != count:
+        raise RuntimeError(
+            "histogramdd: The size of bins must be equal to the innermost dimension of the input."
+        )
     limits = [None] * count if range is None else [*zip(range[::2], range[1::2], strict=True)]
     array = _check_weight(x._array, x._array.shape[:-1], weight)
     return _histogramdd_result(*histogram_of(x, points, each, limits, array, density))

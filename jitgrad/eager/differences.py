@@ -134,7 +134,7 @@ def _steps(name: str, y: Tensor, x: Tensor, axis: int) -> Tensor:
     if x.ndim == 1:
         if x._array.shape[0] != y._array.shape[axis]:
             raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
-        return diff(x).reshape((-1,) + (1,) * (y.ndim - axis - 1))
+        return diff(x).reshape((-1,) + (1,) * (y.ndim - axis - 1))  # type: ignore[no-any-return]
     if not x.ndim:
         raise RuntimeError(
             f"The size of tensor a ({y._array.shape[axis] - 1}) must match the size of tensor b (0) at "
@@ -424,7 +424,7 @@ def _freedom(total: Any, weights: Any, aweights: Any, correction: Any) -> Any:
         free = total - correction
     else:
         free = total - correction * (weights * aweights).sum() / total
-    if float(free) > 0:
+    if (free._array if isinstance(free, Tensor) else free) > 0:
         return free
     warnings.warn(
         "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of "
@@ -459,7 +459,7 @@ def cov(input: Any, *, correction: Any = 1, fweights: Any = None, aweights: Any 
     else:
         w = given[0] if len(given) == 1 else given[0] * given[1]
         total = w.sum()
-        if not float(total):
+        if not total._array:
             raise RuntimeError("cov(): weights sum to zero, can't be normalized")
         centred = rows - (rows * w).sum(1, True) / total
         weighted, free = centred * w, _freedom(total, w, importances, correction)

@@ -10,7 +10,7 @@ import numpy as np
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.modes import state
 from jitgrad.eager.plan import LARGE, Mask, Plan, plan, reads
-from jitgrad.eager.tape import FREED_TWICE, Edge, Meta, Packed, Record, named, sink, unpacked
+from jitgrad.eager.tape import FREED_TWICE, AccumulateGrad, Edge, Meta, Packed, Record, named, sink, unpacked
 from jitgrad.eager.tensor import Tensor, version_of, wrap
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.table import times
@@ -87,12 +87,28 @@ def _packed(array: Any, source: Any) -> Packed:
         state.saved_hooks, state.grad = hooks, before
     if shown._version != version:
         raise RuntimeError(
-            "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook "
-            "cannot be modified by in-place operations as this can lead to unexpected side-effects."
+            "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack "
+            "hook cannot be modified by in-place operations as this can lead to unexpected side-effects."
         )
     if content is shown and shown._edge is not None:
         content = shown.detach()  # a record must not keep itself alive through its result
     return Packed(content, unpack)
+
+
+_PLACES = {"_saved_self": 0, "_saved_other": 1, "_saved_exponent": 1, "_saved_mat2": 1, "_saved_result": -1}
+
+
+def saved_attribute(record: Any, name: str) -> Tensor | None:
+    """What a record keeps of an operand or its result, under PyTorch's name for it; None if nothing."""
+    place = _PLACES.get(name)
+    if place is None:
+        raise AttributeError(f"'{type(record).__name__}' object has no attribute '{name}'")
+    place %= len(record._edges) + len(record._metas)
+    value = record.kept(place)
+    if value is None:
+        return None
+    array = np.asarray(unpacked(value, record.name()))
+    return tensor_again(record, place, value, array.dtype)
 
 
 # Ops ------------------------------------------------------------------------------------------------------
@@ -101,30 +117,35 @@ def _packed(array: Any, source: Any) -> Packed:
 class OpRecord(Record):
     """An op of the table: its derivative rule runs on arrays as it is.
 
-    `values` has the op's arguments and its result as far as the rule reads them, None in place of the others;
+    `_values` has the op's arguments and its result as far as the rule reads them, None in place of the others;
     `signature` the shapes and dtypes of all, which rules other than partial derivatives may need.
     """
 
     op: Op
     params: Params
     signature: tuple[Meta, ...] | None = None
+    __getattr__ = saved_attribute
+
+    def kept(self, place: int) -> Any:
+        values = self.saved()
+        return values[place] if values else None
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
-        saved = self.values
+        saved = self._values
         if saved is None:
             raise RuntimeError(FREED_TWICE)
         values = [
             v[0] if v.__class__ is tuple and v[1][0] == v[2] else v if v is None else unpacked(v, self.name())
-            for v in saved or (None,) * (len(self.edges) + 1)
+            for v in saved or (None,) * (len(self._edges) + 1)
         ]
         if self.signature is not None:
             values = [Aval(*m) if v is None else v for v, m in zip(values, self.signature, strict=True)]
-        return state.compute(_cotangents, self.op, self.params, self.edges, grads[0], values)
+        return state.compute(_cotangents, self.op, self.params, self._edges, grads[0], values)
 
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
-        needed = tuple(edge is not None for edge in self.edges)
-        values = self.saved() or (None,) * (len(self.edges) + 1)
-        signature = tuple([self._meta(i, values[i]) for i in range(len(self.edges))])
+        needed = tuple(edge is not None for edge in self._edges)
+        values = self.saved() or (None,) * (len(self._edges) + 1)
+        signature = tuple([self._meta(i, values[i]) for i in range(len(self._edges))])
         of_op = plan(self.op, tuple(self.params.items()), signature)
         return recorded_adjoint(self, of_op, needed, grads, values)
 
@@ -132,12 +153,12 @@ class OpRecord(Record):
         """The shape and dtype that an operand was computed with."""
         if self.signature is not None:
             return self.signature[i]
-        array, edge = value[0] if value.__class__ is tuple else value, self.edges[i]
+        array, edge = value[0] if value.__class__ is tuple else value, self._edges[i]
         if isinstance(array, (np.ndarray, np.generic)):
             return array.shape, array.dtype
-        shape, dtype = self.metas[0]
+        shape, dtype = self._metas[0]
         if edge is not None:
-            return edge[0].metas[edge[1]][0], dtype
+            return edge[0]._metas[edge[1]][0], dtype
         return (() if isinstance(array, Number) else shape), dtype
 
 
@@ -198,7 +219,7 @@ def record_op(
         values: list[Any] = [None] * (count + 1)
         for i in keep:
             values[i] = saved(arrays[i], operands[i]) if i < count else saved(array, out)
-        record.values = values
+        record._values = values
 
 
 _KEEP: dict[tuple[Op, Mask], tuple[int, ...] | None] = {}
@@ -223,11 +244,15 @@ def _to_keep(op: Op, params: Params, arrays: list[Any], needed: Mask) -> tuple[i
 class PlanRecord(Record):
     """A traced function: its derivative is the adjoint of its graph.
 
-    `values` are the inputs and outputs that the adjoint reads.
+    `_values` are the inputs and outputs that the adjoint reads.
     """
 
     plan: Plan
     needed: Mask
+    __getattr__ = saved_attribute
+
+    def kept(self, place: int) -> Any:
+        return dict(zip(self.plan.adjoint(self.needed).reads, self.saved(), strict=True)).get(place)
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
         adjoint = self.plan.adjoint(self.needed)
@@ -237,11 +262,11 @@ class PlanRecord(Record):
         return spread_out(results, self.needed)
 
     def _seeds(self, grads: list[Any]) -> list[Any]:
-        return [np.zeros(*meta) if g is None else g for g, meta in zip(grads, self.metas, strict=True)]
+        return [np.zeros(*meta) if g is None else g for g, meta in zip(grads, self._metas, strict=True)]
 
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
         adjoint, kept = self.plan.adjoint(self.needed), self.saved()
-        values: list[Any] = [None] * (len(self.edges) + len(self.metas))
+        values: list[Any] = [None] * (len(self._edges) + len(self._metas))
         for place, value in zip(adjoint.reads, kept, strict=True):
             values[place] = value
         return recorded_adjoint(self, self.plan, self.needed, grads, values)
@@ -258,7 +283,7 @@ def recorded_adjoint(
 ) -> Sequence[Any]:
     """Run an adjoint on tensors, as an operation that is recorded in turn."""
     adjoint = of.adjoint(needed)
-    operands = [wrap(np.zeros(*m)) if g is None else g for g, m in zip(grads, record.metas, strict=True)]
+    operands = [wrap(np.zeros(*m)) if g is None else g for g, m in zip(grads, record._metas, strict=True)]
     for node, place in zip(adjoint.graph.inputs[len(operands) :], adjoint.reads, strict=True):
         operands.append(tensor_again(record, place, values[place], node.dtype))
     name = f"{record.name().rstrip('0123456789')}Backward0"
@@ -268,9 +293,9 @@ def recorded_adjoint(
 def tensor_again(record: Record, place: int, value: Any, dtype: np.dtype[Any]) -> Tensor:
     """A saved value as the tensor that it was, with its place on the tape."""
     array = unpacked(value, record.name())
-    count = len(record.edges)
-    edge = (record, place - count) if place >= count else record.edges[place]
-    if edge is not None and hasattr(edge[0], "variable") and array is edge[0].variable._array:
+    count = len(record._edges)
+    edge = (record, place - count) if place >= count else record._edges[place]
+    if edge is not None and isinstance(edge[0], AccumulateGrad) and array is edge[0].variable._array:
         return edge[0].variable  # type: ignore[no-any-return]
     out = wrap(np.asarray(array, dtype))
     out._edge = edge
@@ -321,4 +346,4 @@ def record_plan(
             out._edge = (record, number)
     sources = (*operands, *outputs)
     values = [*arrays, *(o._array for o in outputs)]
-    record.values = [saved(values[i], sources[i]) for i in made.adjoint(needed).reads] or ()
+    record._values = [saved(values[i], sources[i]) for i in made.adjoint(needed).reads] or ()

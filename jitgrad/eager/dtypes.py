@@ -112,24 +112,15 @@ def of(numpy: Any) -> dtype:
     """Return the dtype of a NumPy dtype; TypeError for those that tensors do not have."""
     found = _OF_NUMPY.get(numpy) or _OF_NUMPY.get(np.dtype(numpy).newbyteorder("="))
     if found is None:
-        names = ", ".join(d.name for d in DTYPES)
         raise TypeError(
-            f"can't convert np.ndarray of type numpy.{np.dtype(numpy).type.__name__}. The only supported types are: {names}."
+            f"can't convert np.ndarray of type numpy.{np.dtype(numpy).type.__name__}. The only supported "
+            f"types are: {', '.join(_KINDS)}, and bool."
         )
     return found
 
 
-def numpy_dtype(given: Any) -> np.dtype[Any]:
-    """Return the NumPy dtype for a `dtype=` argument: one of ours, a Python type, or a NumPy dtype."""
-    if isinstance(given, dtype):
-        return given.numpy
-    if given is float:
-        return DEFAULT.floating.numpy
-    if given in (bool, int):
-        return np.dtype(given)  # type: ignore[no-any-return]
-    if isinstance(given, np.dtype) or (isinstance(given, type) and issubclass(given, np.generic)):
-        return of(given).numpy
-    raise TypeError(f"dtype must be torch.dtype, not {type(given).__name__}")
+_KINDS = [f"{kind}{bits}" for kind, widths in (("float", (64, 32, 16)), ("complex", (64, 128))) for bits in widths]
+_KINDS += [f"{kind}{bits}" for kind in ("int", "uint") for bits in (64, 32, 16, 8)]
 
 
 # The default --------------------------------------------------------------------------------------------
@@ -232,18 +223,24 @@ class finfo:
     """
 
     def __init__(self, type: dtype | None = None) -> None:
-        chosen = type or DEFAULT.floating
-        if not chosen.is_floating_point and not chosen.is_complex:
+        chosen = DEFAULT.floating if type is None else _dtype_given(type, "finfo")
+        if chosen.kind not in "fc":
             raise TypeError(
-                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{chosen.name}'"
+                "torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo'"
             )
         real = chosen.to_real()
         limits = np.finfo(real.numpy)
         self.bits = real.itemsize * 8
         self.eps, self.max, self.min = float(limits.eps), float(limits.max), float(limits.min)
         self.tiny = self.smallest_normal = float(limits.tiny)
-        self.resolution = float(limits.resolution)
+        self.resolution = 10.0**-limits.precision
         self.dtype = real.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, finfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash((finfo, self.dtype))
 
     def __repr__(self) -> str:
         names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
@@ -254,13 +251,32 @@ class iinfo:
     """The limits of an integer dtype."""
 
     def __init__(self, type: dtype) -> None:
-        if type.kind not in "iu":
+        chosen = _dtype_given(type, "iinfo")
+        if chosen is bool_:
+            raise TypeError("torch.bool is not supported by torch.iinfo")
+        if chosen.kind not in "iu":
             raise TypeError(
-                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type.name}'"
+                "torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'"
             )
-        limits = np.iinfo(type.numpy)
-        self.bits, self.min, self.max = type.itemsize * 8, int(limits.min), int(limits.max)
-        self.dtype = type.name
+        limits = np.iinfo(chosen.numpy)
+        self.bits, self.min, self.max = chosen.itemsize * 8, int(limits.min), int(limits.max)
+        self.dtype = chosen.name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, iinfo) and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash((iinfo, self.dtype))
 
     def __repr__(self) -> str:
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
+
+
+def _dtype_given(given: Any, function: str) -> dtype:
+    if isinstance(given, dtype):
+        return given
+    if given in Number:
+        return of(given)
+    raise TypeError(
+        f"{function}(): argument 'type' (position 1) must be torch.dtype, not {type(given).__name__}"
+    )

@@ -49,8 +49,8 @@ class Backward:
                 grads = pending.pop(record)
                 if self.useful is not None and not self._collect(record, grads):
                     continue
-                if record.hooks is not None:
-                    call_before(record.hooks, grads, recorded)
+                if record._hooks is not None:
+                    call_before(record._hooks, grads, recorded)
                     if not record.takes_undefined and all(g is None for g in grads):
                         continue
                 if record.__class__ is AccumulateGrad:
@@ -67,8 +67,8 @@ class Backward:
         """
         assert self.useful is not None
         runs = record in self.useful
-        if not runs and record.hooks is not None:
-            call_on_outputs(record.hooks, grads, self.recorded)
+        if not runs and record._hooks is not None:
+            call_on_outputs(record._hooks, grads, self.recorded)
         for number, g in enumerate(grads):
             if (record, number) in self.wanted:
                 self.wanted[record, number] = g
@@ -81,22 +81,22 @@ class Backward:
             results = record.backward_recorded(grads)
         else:
             results = record.backward(grads)
-        if not self.retain and record.values.__class__ is list:
-            record.values = None
-        if record.hooks is not None and record.hooks.after:
+        if not self.retain and record._values.__class__ is list:
+            record._values = None
+        if record._hooks is not None and record._hooks.after:
             results = call_after(record, results, grads, self.recorded)
         return results
 
     def _send(self, sender: Record, results: Sequence[Any]) -> None:
         """Add a record's results to what its operands' gradients are so far."""
-        recorded = self.recorded
-        for edge, g in zip(sender.edges, results, strict=True):
+        recorded, useful = self.recorded, self.useful
+        for edge, g in zip(sender._edges, results, strict=True):
             if edge is None or g is None:
                 continue
             record, number = edge
-            if self.useful is not None and record not in self.useful and edge not in self.wanted:
+            if useful is not None and record not in useful and edge not in self.wanted:
                 continue
-            meta = record.metas[number]
+            meta = record._metas[number]
             array = g._array if recorded else g
             if array.shape != meta[0] or array.dtype is not meta[1]:
                 if not _expandable(meta[0], array.shape):
@@ -108,8 +108,8 @@ class Backward:
         """Add a contribution to the gradient of one output of a record."""
         grads = self.pending.get(record)
         if grads is None:
-            grads = self.pending[record] = [None] * len(record.metas)
-            heapq.heappush(self.queue, (-record.sequence, record))
+            grads = self.pending[record] = [None] * len(record._metas)
+            heapq.heappush(self.queue, (-record._sequence, record))
         before = grads[number]
         if before is None:
             grads[number] = g
@@ -127,21 +127,21 @@ class Backward:
     def aim(self, edges: Iterable[Edge]) -> set[Record]:
         """Let only what leads to these edges run, and collect their gradients; return what runs."""
         self.wanted = dict.fromkeys(edges)
-        oldest = min(record.sequence for record, _ in self.wanted)
+        oldest = min(record._sequence for record, _ in self.wanted)
         useful = self.useful = set()
-        for record in sorted(records_below(self.roots, oldest), key=lambda r: r.sequence):
-            if any(e is not None and (e in self.wanted or e[0] in useful) for e in record.edges):
+        for record in sorted(records_below(self.roots, oldest), key=lambda r: r._sequence):
+            if any(e is not None and (e in self.wanted or e[0] in useful) for e in record._edges):
                 useful.add(record)
         return useful
 
 
 def records_below(roots: Iterable[Record], oldest: float = -1.0) -> set[Record]:
     """The roots and all that they point to, directly or not, as far as it is younger than `oldest`."""
-    seen = {r for r in roots if r.sequence > oldest}
+    seen = {r for r in roots if r._sequence > oldest}
     stack = list(seen)
     while stack:
-        for edge in stack.pop().edges:
-            if edge is not None and edge[0].sequence > oldest and edge[0] not in seen:
+        for edge in stack.pop()._edges:
+            if edge is not None and edge[0]._sequence > oldest and edge[0] not in seen:
                 seen.add(edge[0])
                 stack.append(edge[0])
     return seen
@@ -161,26 +161,30 @@ def _watched(record: Record, grads: list[Any], recorded: bool) -> Sequence[Any]:
     finally:
         state.evaluating = before
     if state.check_nan:
-        for i, (g, edge) in enumerate(zip(results, record.edges, strict=True)):
+        for i, (g, edge) in enumerate(zip(results, record._edges, strict=True)):
             if g is not None and edge is not None and np.isnan(g._array if recorded else g).any():
                 _report(record)
-                raise RuntimeError(f"Function '{record.name()}' returned nan values in its {i}th output.")
+                raise RuntimeError(
+                    f"Function '{type(record).__name__}' returned nan values in its {i}th output."
+                )
     return results
 
 
 def _report(record: Record) -> None:
-    if record.trace is None:
+    if record._trace is None:
         _warn(
-            f"Error detected in {record.name()}. No forward pass information available. Enable detect "
+            f"Error detected in {type(record).__name__}. No forward pass information available. Enable detect "
             "anomaly during forward pass for more information."
         )
         return
-    stack, parent = record.trace
-    _warn(f"Error detected in {record.name()}. Traceback of forward call that caused the error:\n{stack}")
+    stack, parent = record._trace
+    _warn(
+        f"Error detected in {type(record).__name__}. Traceback of forward call that caused the error:\n{stack}"
+    )
     while parent is not None:
-        stack, above = parent.trace or ("", None)
+        stack, above = parent._trace or ("", None)
         _warn(
-            f"\n\nPrevious calculation was induced by {parent.name()}. Traceback of forward call that "
+            f"\n\nPrevious calculation was induced by {type(parent).__name__}. Traceback of forward call that "
             f"induced the previous calculation:\n{stack}"
         )
         parent = above
@@ -210,7 +214,7 @@ def _expandable(shape: tuple[int, ...], wider: tuple[int, ...]) -> bool:
 
 def _misfit(sender: Record, edge: Edge, g: Array, meta: Meta) -> RuntimeError:
     return RuntimeError(
-        f"Function {sender.name()} returned an invalid gradient at index {sender.edges.index(edge)} - got "
+        f"Function {type(sender).__name__} returned an invalid gradient at index {sender._edges.index(edge)} - got "
         f"{list(g.shape)} but expected shape compatible with {list(meta[0])}"
     )
 
@@ -243,7 +247,7 @@ def _accumulate(record: AccumulateGrad, grads: list[Any], recorded: bool) -> Non
             answer = hook(leaf)
             if answer is not None:
                 raise TypeError(f"expected Variable, but hook returned '{type(answer).__name__}'")
-    if record.hooks is not None and record.hooks.after:
+    if record._hooks is not None and record._hooks.after:
         call_after(record, (), grads, recorded)
 
 

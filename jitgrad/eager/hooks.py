@@ -43,9 +43,9 @@ def retain(t: Tensor, g: Any, recorded: bool) -> None:
 
 def call_after(record: Record, results: Sequence[Any], grads: list[Any], recorded: bool) -> Sequence[Any]:
     """Show a record's results to its hooks, with the gradients that they were made from."""
-    results = [None if edge is None else g for edge, g in zip(record.edges, results, strict=True)]
+    results = [None if edge is None else g for edge, g in zip(record._edges, results, strict=True)]
     outputs = _tensors(grads, recorded)
-    for hook in list(record.hooks.after.values() if record.hooks else ()):
+    for hook in list(record._hooks.after.values() if record._hooks else ()):
         answer = hook(_tensors(results, recorded), outputs)
         if answer is not None:
             results = _replaced(results, answer, hook, recorded)

@@ -19,14 +19,14 @@ from jitgrad.ops.structure import cast
 from jitgrad.ops.values import broadcast
 
 MULTIPLE = (
-    "This view is the output of a function that returns multiple views. Such functions do not allow the output "
-    "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+    "This view is the output of a function that returns multiple views. Such functions do not allow the "
+    "output views to be modified inplace. You should replace the inplace operation by an out-of-place one."
 )
 CUSTOM = (
-    "This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
-    "logic to handle view+inplace would override the custom backward associated with the custom Function, "
-    "leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the "
-    "custom Function."
+    "This view was created inside a custom Function (or because an input was returned as-is) and the "
+    "autograd logic to handle view+inplace would override the custom backward associated with the custom "
+    "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the "
+    "output of the custom Function."
 )
 
 
@@ -124,21 +124,23 @@ def _title(given: np.dtype[Any]) -> str:
 
 def _keep_own(record: Record, array: Array) -> None:
     """Give a record a copy of the operand that its own result is about to overwrite."""
-    if record.values.__class__ is list:
-        record.values = [v[0].copy() if v.__class__ is tuple and v[0] is array else v for v in record.values]
+    if record._values.__class__ is list:
+        record._values = [
+            v[0].copy() if v.__class__ is tuple and v[0] is array else v for v in record._values
+        ]
 
 
 def _adopt(edge: Edge, t: Tensor, result: Array) -> None:
     """Let the record refer to the memory of t where it had saved or described the result."""
     record, number = edge
-    if record.metas[number][1] != t._array.dtype:
-        metas = list(record.metas)
+    if record._metas[number][1] != t._array.dtype:
+        metas = list(record._metas)
         metas[number] = (t._array.shape, t._array.dtype)
-        record.metas = tuple(metas)
-    if record.values.__class__ is list:
-        record.values = [
+        record._metas = tuple(metas)
+    if record._values.__class__ is list:
+        record._values = [
             (t._array, version_of(t), t._version) if v.__class__ is tuple and v[0] is result else v
-            for v in record.values
+            for v in record._values
         ]
 
 
@@ -146,6 +148,9 @@ class CopySlices(Record):
     """The base of a view that has been written to: its gradient, without and with that of the view."""
 
     steps: Steps
+
+    def name(self) -> str:
+        return "torch::autograd::CopySlices"
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
         g = grads[0]

@@ -209,7 +209,7 @@ def _at_least_2d(x: Tensor) -> Tensor:
 def _at_least_3d(x: Tensor) -> Tensor:
     ndim = x._array.ndim
     if ndim == 1:
-        return x.unsqueeze(0).unsqueeze(-1)
+        return x.unsqueeze(0).unsqueeze(-1)  # type: ignore[no-any-return]
     return x.reshape((1, 1, 1)) if not ndim else x.unsqueeze(-1) if ndim == 2 else x
 
 

@@ -1,28 +1,28 @@
-"""Norms of vectors and matrices, and distances."""
+"""Norms of vectors and matrices."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from jitgrad.eager import dtypes
-from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.define import define, with_out
-from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.dispatch import apply_function, edges_of
+from jitgrad.eager.dtypes import Array
 from jitgrad.eager.operands import scalar_type
-from jitgrad.eager.pointwise import mapped
 from jitgrad.eager.reduction import axes_of, kept
 from jitgrad.eager.shape import dimension
-from jitgrad.eager.tensor import Tensor, require_tensor
+from jitgrad.eager.tape import Record, named
+from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
-from jitgrad.ops import distances
-from jitgrad.ops.elementwise import absolute, equal, not_equal, power, sqrt, where
+from jitgrad.ops.elementwise import absolute, equal, not_equal, power, sqrt, stop_gradient, where
 from jitgrad.ops.matrices import svdvals
 from jitgrad.ops.shape import moveaxis
 from jitgrad.ops.structure import cast, reduce_axes, sum_axes
 from jitgrad.ops.table import OPS
 
-__all__ = ["cdist", "dist", "norm", "renorm"]
+__all__ = ["norm"]
 
 Axes = tuple[int, ...]
 
@@ -39,7 +39,7 @@ def _length(x: Node, p: float, axes: Axes) -> Any:
     if p == 2:
         return _root(sum_axes(x * x, axes))
     if p == 0:
-        return sum_axes(cast(not_equal(x, 0), dtype=x.dtype) + x * 0, axes)
+        return sum_axes(cast(not_equal(x, 0), dtype=x.dtype), axes)
     size = absolute(x)
     if p == 1:
         return sum_axes(size, axes)
@@ -47,9 +47,9 @@ def _length(x: Node, p: float, axes: Axes) -> Any:
         return reduce_axes(OPS["max" if p > 0 else "min"], size, axes)
     zero = equal(size, 0)
     total = sum_axes(where(zero, 0 if p > 0 else math.inf, power(where(zero, 1, size), p)), axes)
-    none = equal(total, 0) | equal(total, math.inf)
-    ends = where(equal(total, 0), 0, math.inf) if p > 0 else where(equal(total, 0), math.inf, 0)
-    return where(none, ends, power(where(none, 1, total), 1 / p))
+    at_end = equal(total, 0) | equal(total, math.inf)
+    end = stop_gradient(total if p > 0 else 1 / total)
+    return where(at_end, end, power(where(at_end, 1, total), 1 / p))
 
 
 def _root(squares: Node) -> Any:
@@ -90,9 +90,9 @@ def _floating(name: str, x: Tensor, dtype: Any) -> Any:
         raise RuntimeError(
             f"{name}: Expected a floating point or complex tensor as input. Got {scalar_type(given)}"
         )
-    if dtype is None:
+    wanted = dtype_argument(dtype, name.replace(".", "_"))
+    if wanted is None:
         return None
-    wanted = dtypes.numpy_dtype(dtype)
     if wanted.kind not in "fc":
         raise RuntimeError(f"{name}: dtype should be floating point or complex. Got {scalar_type(wanted)}")
     if wanted.kind != given.kind:
@@ -143,7 +143,28 @@ def _of_vectors(name: str, t: Tensor, p: Any, dim: Any, keepdim: bool, dtype: An
     axes = axes_of(dim, t.ndim)
     _not_empty(name, t, float(p), dim, axes)
     params = {"p": float(p), "axes": axes, "keepdim": keepdim, "dtype": wanted}
+    if p == 0:
+        return _counted(t, params)
     return apply_function(_vector_norm, (t,), params, "LinalgVectorNormBackward0")  # type: ignore[no-any-return]
+
+
+class Constant(Record):
+    """A step through which no gradient comes."""
+
+    def backward(self, grads: list[Array | None]) -> Sequence[Any]:
+        return (None,)
+
+    backward_recorded = backward
+
+
+def _counted(t: Tensor, params: dict[str, Any]) -> Tensor:
+    """How many elements are not 0, as the norm of order 0."""
+    found: Tensor = apply_function(_vector_norm, (wrap(t._array),), params, "LinalgVectorNormBackward0")
+    edges = edges_of((t,))
+    if edges is not None:
+        metas = ((found._array.shape, found._array.dtype),)
+        found._edge = (named(Constant, "LinalgVectorNormBackward0")(edges, metas), 0)
+    return found
 
 
 _NAMES = {"nuc": "SumBackward1", 2: "AmaxBackward0", -2: "AminBackward0", 1: "AmaxBackward0"}
@@ -235,59 +256,3 @@ def norm(input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, dty
         raise RuntimeError(f"only valid string values are 'fro' and 'nuc', found: {p}")
     dims = dim if dim is None or isinstance(dim, (tuple, list)) else (dim,)
     return _of_vectors("linalg.vector_norm", t, 2 if p in ("fro", None) else p, dims, keepdim, dtype)
-
-
-@define()
-def dist(input: Any, other: Any, p: Any = 2) -> Tensor:
-    """Return the p-norm of input - other, broadcast."""
-    x, y = require_tensor(input, "dist"), require_tensor(other, "dist", 2, "other")
-    return mapped(_distance, "DistBackward0", (x, y), in_common_dtype("dist", x, y), p=float(p))
-
-
-def _distance(x: Node, y: Node, p: float) -> Any:
-    difference = x - y
-    return length(difference, p, tuple(range(len(difference.shape))))
-
-
-_WAYS = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
-
-
-def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = _WAYS[0]) -> Tensor:
-    """Return the distance of every row of x1 to every row of x2, by the p-norm; leading dimensions broadcast."""
-    x, y = require_tensor(x1, "cdist"), require_tensor(x2, "cdist", 2, "x2")
-    if compute_mode not in _WAYS:
-        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
-    for t, role in ((x, "X1"), (y, "X2")):
-        if t.ndim < 2:
-            raise RuntimeError(f"cdist only supports at least 2D tensors, {role} got: {t.ndim}D")
-    n, m = x._array.shape[-1], y._array.shape[-1]
-    if n != m:
-        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {n} X2: {m}")
-    if p < 0:
-        raise RuntimeError("cdist only supports non-negative p values")
-    return mapped(_all_distances, "CdistBackward0", (x, y), in_common_dtype("cdist", x, y), p=float(p))
-
-
-def _all_distances(x: Node, y: Node, p: float) -> Any:
-    return distances.cdist(x, y, p)
-
-
-@define(in_place=True, out=True)
-def renorm(input: Any, p: Any, dim: int, maxnorm: Any) -> Tensor:
-    """Return the input with each of its slices along a dimension scaled to a norm of at most maxnorm."""
-    x = require_tensor(input, "renorm")
-    if p <= 0:
-        raise RuntimeError("renorm: non-positive-norm not supported")
-    if maxnorm < 0:
-        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm:g}")
-    if x.ndim < 2:
-        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {x.ndim} dimensions")
-    params = {"p": float(p), "axis": dimension(dim, x.ndim), "largest": float(maxnorm)}
-    return apply_function(_shortened, (x,), params, "RenormBackward0")  # type: ignore[no-any-return]
-
-
-def _shortened(x: Node, p: float, axis: int, largest: float) -> Any:
-    others = tuple(i for i in range(len(x.shape)) if i != axis)
-    size = length(x, p, others, True)
-    long = size > largest
-    return x * where(long, largest / (where(long, size, 1) + 1e-7), 1)

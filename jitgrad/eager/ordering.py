@@ -21,6 +21,7 @@ from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
 from jitgrad.ops import ranks, scans, sequences
 from jitgrad.ops.structure import cast, reshape
+from jitgrad.ops.values import size_of
 
 __all__ = [
     "argsort",
@@ -199,6 +200,8 @@ def _middle(x: Node, axis: int, keepdims: bool, skip_nan: bool) -> Any:
 
 
 def _middle_of_all(x: Node, skip_nan: bool) -> Any:
+    if x.dtype.kind != "f":
+        return ranks.lower_median(reshape(x, shape=(size_of(x),)))[0]
     return ranks.median_of_all(x, skip_nan)
 
 
@@ -279,7 +282,7 @@ def _shares(name: str, x: Tensor, q: Any, dim: Any, interpolation: str) -> Tenso
         )
     if not ((q._array >= 0) & (q._array <= 1)).all():
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
-    return q
+    return Tensor.detach(q) if interpolation == "midpoint" else q
 
 
 def _quantile(name: str, skip_nan: bool, doc: str) -> Any:
@@ -331,7 +334,7 @@ def _running(name: str, function: Any, doc: str) -> Any:
     def running(input: Any, dim: Any, *, dtype: Any = None) -> Tensor:
         x = require_tensor(input, name)
         params = {"axis": dimension(dim, x.ndim)}
-        return apply_function(function, (x,), params, recorded, [_accumulated(x._array, dtype)])  # type: ignore[no-any-return]
+        return apply_function(function, (x,), params, recorded, [accumulated(x._array, dtype, name)])  # type: ignore[no-any-return]
 
     def in_place(self: Tensor, dim: Any, *, dtype: Any = None) -> Tensor:
         only_kinds(f"{name}_out_cpu", "iufc", self._array.dtype)
@@ -341,12 +344,6 @@ def _running(name: str, function: Any, doc: str) -> Any:
     running.__doc__ = doc
     define(f"{name}_")(in_place)
     return define(name, out=True)(running)
-
-
-def _accumulated(array: Array, dtype: Any) -> Array:
-    if dtype is not None:
-        return array.astype(dtypes.numpy_dtype(dtype), copy=False)
-    return array.astype(np.int64, copy=False) if array.dtype.kind in "iub" else array
 
 
 cumsum = _running(

@@ -189,7 +189,7 @@ def copysign(input: Any, other: Any) -> Tensor:
     return mapped(COMPOSITES["copysign"].function, name, (input, other), arrays)
 
 
-def _two(name: str, x: Any, y: Any, argument: str = "other") -> None:
+def require_tensor_among_two(name: str, x: Any, y: Any, second: str = "other", first: str = "input") -> None:
     """Refuse two operands of which none is a tensor, or that are neither tensors nor numbers."""
     if isinstance(x, Tensor) or isinstance(y, Tensor):
         if isinstance(x, (Tensor, *Number, np.generic)) and isinstance(y, (Tensor, *Number, np.generic)):
@@ -197,9 +197,9 @@ def _two(name: str, x: Any, y: Any, argument: str = "other") -> None:
     raise wrong_combination(
         name,
         (x, y),
-        f"Tensor input, Tensor {argument}, *, Tensor out = None",
-        f"Number self, Tensor {argument}, *, Tensor out = None",
-        f"Tensor input, Number {argument}, *, Tensor out = None",
+        f"Tensor {first}, Tensor {second}, *, Tensor out = None",
+        f"Number self, Tensor {second}, *, Tensor out = None",
+        f"Tensor {first}, Number {second}, *, Tensor out = None",
     )
 
 
@@ -208,7 +208,7 @@ def weighted(name: str, op: Op, recorded: str, kernel: str) -> Callable[..., Ten
     kinds = [named(OpRecord, title(recorded, i)) for i in range(3)]
 
     def function(input: Any, other: Any) -> Tensor:
-        _two(name, input, other)
+        require_tensor_among_two(name, input, other)
         arrays = in_common_dtype(name, input, other, floating=True)
         only_kinds(kernel, "f", arrays[0].dtype)
         number = (
@@ -233,7 +233,7 @@ def _raised(x: Node, exponent: Any) -> Any:
 @define(out=True)
 def float_power(input: Any, exponent: Any) -> Tensor:
     """Return input ** exponent, computed in float64 or complex128."""
-    _two("float_power", input, exponent, "exponent")
+    require_tensor_among_two("float_power", input, exponent, "exponent")
     arrays = in_common_dtype("float_power", input, exponent)
     wide = [a.astype(np.complex128 if a.dtype.kind == "c" else np.float64) for a in arrays]
     if wide[0].dtype.kind == "c":

@@ -233,27 +233,29 @@ clamp_max = _one_sided("clamp_max")
 
 
 def _extreme(name: str, compute: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    recorded = title(name)
+    """A function of two tensors; `compute` is given them, and their arrays in one dtype."""
 
     def function(input: Any, other: Any) -> Tensor:
-        require_tensors(name, input, other)
+        if not (input.__class__ is other.__class__ is Tensor):
+            require_tensors(name, input, other)
         a, b = input._array, other._array
         if a.dtype is not b.dtype:
             a, b = in_common_dtype(name, input, other)
         if a.dtype.kind == "c":
             raise RuntimeError(f"{name} not implemented for complex tensors.")
-        return compute(recorded, (input, other), [a, b])
+        return compute((input, other), [a, b])
 
     function.__name__ = function.__qualname__ = name
     return define(name, out=True)(function)
 
 
-def _by_op(op: Op) -> Callable[..., Tensor]:
-    return lambda recorded, operands, arrays: computed(op, named(OpRecord, recorded), operands, arrays)
+def _by_op(name: str) -> Callable[..., Tensor]:
+    op, kind = OPS[name], named(OpRecord, title(name))
+    return _extreme(name, lambda operands, arrays: computed(op, kind, operands, arrays))
 
 
-def _by_function(function: Callable[..., Any]) -> Callable[..., Tensor]:
-    return lambda recorded, operands, arrays: mapped(function, recorded, operands, arrays)
+def _by_function(name: str, function: Callable[..., Any]) -> Callable[..., Tensor]:
+    return _extreme(name, lambda operands, arrays: mapped(function, title(name), operands, arrays))
 
 
 def _larger_number(x: Any, y: Any) -> Any:
@@ -264,10 +266,10 @@ def _smaller_number(x: Any, y: Any) -> Any:
     return where((x <= y) | (~equal(y, y)), x, y)
 
 
-maximum = _extreme("maximum", _by_op(OPS["maximum"]))
-minimum = _extreme("minimum", _by_op(OPS["minimum"]))
-fmax = _extreme("fmax", _by_function(_larger_number))
-fmin = _extreme("fmin", _by_function(_smaller_number))
+maximum = _by_op("maximum")
+minimum = _by_op("minimum")
+fmax = _by_function("fmax", _larger_number)
+fmin = _by_function("fmin", _smaller_number)
 
 
 # Rounding and signs ---------------------------------------------------------------------------------------

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import struct
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -36,11 +38,14 @@ class Generator:
     True
     """
 
-    draw: np.random.Generator
-
     def __init__(self, device: Any = "cpu") -> None:
         self.device = checked(device)
         self.manual_seed(_FIRST_SEED)
+
+    @cached_property
+    def draw(self) -> np.random.Generator:
+        """What draws the numbers, made when the first is drawn: NumPy loads this part of itself late."""
+        return np.random.Generator(np.random.PCG64(self._seed))
 
     def manual_seed(self, seed: Any) -> Generator:
         """Start anew from a seed of 64 bits and return the generator; ValueError for larger ones."""
@@ -48,12 +53,12 @@ class Generator:
         if not -(2**63) <= number < 2**64:
             raise ValueError("Overflow when unpacking long long")
         self._seed = number % 2**64
-        self.draw = np.random.Generator(np.random.PCG64(self._seed))
+        self.__dict__.pop("draw", None)
         return self
 
     def seed(self) -> int:
         """Start anew from a seed that the operating system gives, and return it."""
-        number = int(np.random.SeedSequence().generate_state(1, np.uint64)[0])
+        number = int.from_bytes(os.urandom(8), "little")
         self.manual_seed(number)
         return number
 

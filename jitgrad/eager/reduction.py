@@ -14,6 +14,7 @@ from jitgrad.eager.arithmetic import invalid_arguments
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function, apply_op
 from jitgrad.eager.dtypes import Array
+from jitgrad.eager.factory import dtype_argument
 from jitgrad.eager.plan import LARGE
 from jitgrad.eager.results import named_result
 from jitgrad.eager.shape import dimension
@@ -81,8 +82,8 @@ def _flag(keepdim: Any, name: str) -> bool:
 
 def _floating(x: Tensor, name: str, dtype: Any) -> Array:
     """The array in the floating dtype that a mean is taken in."""
-    if dtype is not None:
-        wanted = dtypes.numpy_dtype(dtype)
+    wanted = dtype_argument(dtype, name)
+    if wanted is not None:
         if wanted.kind not in "fc":
             raise RuntimeError(
                 f"{name}(): could not infer output dtype. Optional dtype must be either a floating point or "
@@ -126,11 +127,12 @@ def _cast(x: Node, dtype: Any) -> Any:
     return cast(x, dtype=dtype)
 
 
-def _accumulated(x: Tensor, dtype: Any) -> Array:
+def accumulated(array: Array, dtype: Any, name: str) -> Array:
     """The array in the dtype of its sum: integers and bools add up as int64."""
-    if dtype is not None:
-        return x._array.astype(dtypes.numpy_dtype(dtype), copy=False)
-    return x._array.astype(np.int64, copy=False) if x._array.dtype.kind in "iub" else x._array
+    wanted = dtype_argument(dtype, name)
+    if wanted is None and array.dtype.kind in "iub":
+        wanted = dtypes.int64.numpy
+    return array if wanted is None else array.astype(wanted, copy=False)
 
 
 _ALONG_VECTOR = {"axes": (0,)}
@@ -149,14 +151,14 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     if dim is None and x._array.ndim == 1 and x._array.dtype.kind == "f" and dtype is None and not keepdim:
         return apply_op(OPS["sum"], (x,), _ALONG_VECTOR, "SumBackward0")
     name = "SumBackward0" if dim is None else "SumBackward1"
-    return _total(x, _accumulated(x, dtype), _summed, OPS["sum"], dim, _flag(keepdim, "sum"), name)
+    return _total(x, accumulated(x._array, dtype, "sum"), _summed, OPS["sum"], dim, _flag(keepdim, "sum"), name)
 
 
 @define(out=True)
 def nansum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum with NaN counted as 0."""
     x = require_tensor(input, "nansum")
-    array = _accumulated(x, dtype)
+    array = accumulated(x._array, dtype, "nansum")
     params = {"axes": axes_of(dim, array.ndim), "keepdim": keepdim}
     return apply_function(_nan_summed, (x,), params, "NansumBackward0", [array])  # type: ignore[no-any-return]
 
@@ -201,7 +203,7 @@ def prod(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = Non
     """Return the product of all elements, or along one dimension."""
     x = require_tensor(input, "prod")
     name = f"ProdBackward{int(dim is not None)}"
-    return _total(x, _accumulated(x, dtype), _multiplied, OPS["prod"], dim, keepdim, name)
+    return _total(x, accumulated(x._array, dtype, "prod"), _multiplied, OPS["prod"], dim, keepdim, name)
 
 
 def _multiplied(x: Node, axes: Axes, keepdim: bool) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ __all__ = [
     "index_select",
     "masked_select",
     "nonzero",
+    "nonzero_static",
     "searchsorted",
     "take",
     "take_along_dim",
@@ -58,7 +61,31 @@ def _gatherable(x: Tensor, axis: int, index: Array) -> None:
         raise RuntimeError(f"index {wrong} is out of bounds for dimension {axis} with size {own[axis]}")
 
 
-@define(out=True)
+_C_TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "int64": "long int",
+    "int32": "int",
+    "int16": "short int",
+}
+
+
+def _of_one_dtype(function: Any) -> Any:
+    """The function with an `out=` tensor that must have the first argument's dtype."""
+    public = with_out(function)
+
+    @functools.wraps(function)
+    def written(*args: Any, out: Any = None, **kwargs: Any) -> Any:
+        if isinstance(out, Tensor) and isinstance(args[0], Tensor) and out.dtype != args[0].dtype:
+            wanted, given = (_C_TYPES.get(t.dtype.name, t.dtype.name) for t in (args[0], out))
+            raise RuntimeError(f"Expected out tensor to have dtype {wanted}, but got {given} instead")
+        return public(*args, out=out, **kwargs)
+
+    return written
+
+
+@_of_one_dtype
+@define()
 def gather(input: Any, dim: Any, index: Any, *, sparse_grad: bool = False) -> Tensor:
     """Return the elements that an index names along an axis; off it the index may be smaller than the tensor.
 
@@ -215,6 +242,18 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     return wrap(np.argwhere(array))
 
 
+@define(out=True)
+def nonzero_static(input: Any, *, size: Any, fill_value: Any = -1) -> Tensor:
+    """Return the first `size` rows of `nonzero`, rows of the fill value where there are fewer."""
+    array, count = require_tensor(input, "nonzero_static")._array, operator.index(size)
+    if count < 0:
+        raise RuntimeError("nonzero_static: 'size' must be an non-negative integer")
+    found = np.full((count, array.ndim), int(fill_value), np.int64)
+    rows = np.argwhere(array)[:count]
+    found[: len(rows)] = rows
+    return wrap(found)
+
+
 @define()
 def argwhere(input: Any) -> Tensor:
     """Return the positions of the elements that are not zero, one in each row."""
@@ -255,9 +294,9 @@ def _ranks(rows: Array, values: Array, right: bool) -> Array:
 
 
 def _searched(sequence: Array, values: Array, right: bool, out_int32: bool) -> Tensor:
-    rows = sequence.reshape(-1, sequence.shape[-1])
-    wanted = values.reshape(len(rows), -1) if len(rows) else values.reshape(0, 0)
-    found = _ranks(rows, wanted, right).reshape(values.shape)
+    rows = sequence.reshape(math.prod(sequence.shape[:-1]), sequence.shape[-1])
+    count = values.size // len(rows) if len(rows) else 0
+    found = _ranks(rows, values.reshape(len(rows), count), right).reshape(values.shape)
     return wrap(found.astype(np.int32 if out_int32 else np.int64, copy=False))
 
 

@@ -11,12 +11,31 @@ from jitgrad.eager.dispatch import OpRecord
 from jitgrad.eager.operands import only_kinds
 from jitgrad.eager.pairs import weighted, xlogy
 from jitgrad.eager.pointwise import floating, logit, mapped, sinc
+from jitgrad.eager.polynomials import (
+    chebyshev_polynomial_t,
+    chebyshev_polynomial_u,
+    chebyshev_polynomial_v,
+    chebyshev_polynomial_w,
+    hermite_polynomial_h,
+    hermite_polynomial_he,
+    laguerre_polynomial_l,
+    legendre_polynomial_p,
+    shifted_chebyshev_polynomial_t,
+    shifted_chebyshev_polynomial_u,
+    shifted_chebyshev_polynomial_v,
+    shifted_chebyshev_polynomial_w,
+)
+from jitgrad.eager.reduction import logsumexp
 from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.ops.table import COMPOSITES, OPS
 
 __all__ = [
+    "chebyshev_polynomial_t",
+    "chebyshev_polynomial_u",
+    "chebyshev_polynomial_v",
+    "chebyshev_polynomial_w",
     "digamma",
     "entr",
     "erf",
@@ -27,19 +46,28 @@ __all__ = [
     "expit",
     "expm1",
     "gammaln",
+    "hermite_polynomial_h",
+    "hermite_polynomial_he",
     "i0",
     "i0e",
     "i1",
     "i1e",
+    "laguerre_polynomial_l",
+    "legendre_polynomial_p",
     "log1p",
     "log_ndtr",
     "logit",
+    "logsumexp",
     "multigammaln",
     "ndtr",
     "ndtri",
     "polygamma",
     "psi",
     "round",
+    "shifted_chebyshev_polynomial_t",
+    "shifted_chebyshev_polynomial_u",
+    "shifted_chebyshev_polynomial_v",
+    "shifted_chebyshev_polynomial_w",
     "sinc",
     "xlog1py",
     "xlogy",

@@ -115,24 +115,24 @@ class Handle:
 class Record:
     """One operation on the tape, PyTorch's `grad_fn`.
 
-    `edges` has one entry for each operand: the record (and output number) that its gradient goes to, or None.
-    `metas` are the shape and dtype of each output. A record is younger than every record that it points to,
-    so the engine needs no order other than `sequence`.
+    `_edges` has one entry for each operand: the record (and output number) that its gradient goes to, or None.
+    `_metas` are the shape and dtype of each output. A record is younger than every record that it points to,
+    so the engine needs no order other than `_sequence`.
     """
 
-    edges: tuple[Edge | None, ...]
-    metas: tuple[Meta, ...]
-    values: Any = ()  # a list where something is saved, None once that has been freed
-    hooks: Hooks | None = None
-    trace: Trace | None = None
+    _edges: tuple[Edge | None, ...]
+    _metas: tuple[Meta, ...]
+    _values: Any = ()  # a list where something is saved, None once that has been freed
+    _hooks: Hooks | None = None
+    _trace: Trace | None = None
     takes_undefined = False  # whether it has to run where hooks have taken all gradients away
 
     def __init__(self, edges: tuple[Edge | None, ...], metas: tuple[Meta, ...]) -> None:
-        self.edges = edges
-        self.metas = metas
-        self.sequence: float = next(_numbers)
+        self._edges = edges
+        self._metas = metas
+        self._sequence: float = next(_numbers)
         if state.anomaly:
-            self.trace = Trace(_user_stack(), state.evaluating)
+            self._trace = Trace(_user_stack(), state.evaluating)
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
         """The gradients of the operands, given those of the outputs, as arrays."""
@@ -143,14 +143,14 @@ class Record:
         raise NotImplementedError
 
     def saved(self) -> Any:
-        if self.values is None:
+        if self._values is None:
             raise RuntimeError(FREED_TWICE)
-        return self.values
+        return self._values
 
     def hooked(self) -> Hooks:
-        if self.hooks is None:
-            self.hooks = Hooks()
-        return self.hooks
+        if self._hooks is None:
+            self._hooks = Hooks()
+        return self._hooks
 
     # What users see
 
@@ -159,7 +159,7 @@ class Record:
 
     @property
     def next_functions(self) -> tuple[tuple[Record | None, int], ...]:
-        return tuple((None, 0) if edge is None else edge for edge in self.edges)
+        return tuple((None, 0) if edge is None else edge for edge in self._edges)
 
     @property
     def metadata(self) -> dict[Any, Any]:
@@ -177,7 +177,7 @@ class Record:
         self.hooked().after = hooks
 
     def _sequence_nr(self) -> int:
-        return int(self.sequence)
+        return int(self._sequence)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}>"
@@ -220,11 +220,11 @@ class AccumulateGrad(Record):
 
     def __init__(self, variable: Any) -> None:
         array = variable._array
-        self.edges = ()
-        self.metas = ((array.shape, array.dtype),)
+        self._edges = ()
+        self._metas = ((array.shape, array.dtype),)
         self.variable = variable
-        self.hooks = variable._hooks
-        self.sequence = _ENDLESS - length_hint(_numbers) - 0.5
+        self._hooks = variable._hooks
+        self._sequence = _ENDLESS - length_hint(_numbers) - 0.5
         self.number = next(AccumulateGrad._made)
 
     def __lt__(self, other: AccumulateGrad) -> bool:
@@ -235,9 +235,9 @@ class AccumulateGrad(Record):
 
     def hooked(self) -> Hooks:
         """The hooks, which stay with the leaf."""
-        if self.hooks is None:
-            self.hooks = self.variable._hooks = Hooks()
-        return self.hooks
+        if self._hooks is None:
+            self._hooks = self.variable._hooks = Hooks()
+        return self._hooks
 
 
 def sink(leaf: Any) -> Edge:
@@ -246,8 +246,8 @@ def sink(leaf: Any) -> Edge:
     if record is None:
         if leaf._array.dtype.kind == "c":
             raise NotImplementedError(
-                "derivatives of operations on complex tensors are not available; compute with real and imaginary "
-                "parts, or under no_grad"
+                "derivatives of operations on complex tensors are not available; compute with real and "
+                "imaginary parts, or under no_grad"
             )
         record = AccumulateGrad(leaf)
         leaf._sink = weakref.ref(record)

@@ -152,7 +152,7 @@ class Tensor:
         if self._edge is None:
             return False
         record, number = self._edge
-        return record.hooks is not None and number in record.hooks.retained
+        return record._hooks is not None and number in record._hooks.retained
 
     def retain_grad(self) -> None:
         """Keep this tensor's gradient in `.grad` too when it is not a leaf."""
@@ -269,7 +269,7 @@ def suffixes_of(t: Tensor) -> list[str]:
         dtypes.of(t._array.dtype).name,
         dtypes.DEFAULT.floating.name,
         requires_grad=t._requires,
-        grad_fn=None if edge is None else edge[0].name(),
+        grad_fn=None if edge is None else type(edge[0]).__name__,
     )
 
 

@@ -14,13 +14,13 @@ from jitgrad.eager.tensor import Tensor, wrap
 class Underivable(Record):
     """An operation whose gradient is not known."""
 
-    error: Exception
+    _error: Exception
 
     def backward(self, grads: list[Array | None]) -> Sequence[Any]:
-        raise self.error
+        raise self._error
 
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
-        raise self.error
+        raise self._error
 
 
 def underived(array: Array, operands: Sequence[Any], name: str, error: Exception) -> Tensor:
@@ -29,7 +29,7 @@ def underived(array: Array, operands: Sequence[Any], name: str, error: Exception
     edges = edges_of(operands)
     if edges is not None and array.dtype.kind == "f":
         record: Any = named(Underivable, name)(edges, ((array.shape, array.dtype),))
-        record.error = error
+        record._error = error
         out._edge = (record, 0)
     return out
 

@@ -22,7 +22,7 @@ from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.ops import activation
-from jitgrad.ops.elementwise import absolute, expm1, where
+from jitgrad.ops.elementwise import absolute, expm1, stop_gradient, where
 from jitgrad.ops.shape import shaped, window
 from jitgrad.ops.table import OPS
 
@@ -45,8 +45,8 @@ def _leaky_relu(x: Node, slope: float) -> Any:
 
 def _elu(x: Node, alpha: float, scale: float, inner: float) -> Any:
     """scale * x above 0, and alpha * expm1(inner * x) below, which does not overflow above."""
-    below = alpha * expm1(where(x > 0, 0, x) * inner)
-    return where(x > 0, x if scale == 1 else x * scale, below)
+    below = alpha * expm1(where(x <= 0, x, 0) * inner)
+    return where(x <= 0, below, x if scale == 1 else x * scale)
 
 
 def _gelu(x: Node) -> Any:
@@ -86,7 +86,10 @@ def _hardtanh(x: Node, low: Any, high: Any) -> Any:
 
 
 def _hardsigmoid(x: Node) -> Any:
-    return _hardtanh(x + 3, 0, 6) / 6
+    """The derivative is PyTorch's, for which 1 / 6 is rounded to float32."""
+    fixed = stop_gradient(x)
+    inside = (fixed > -3) & (fixed < 3)
+    return _hardtanh(fixed + 3, 0, 6) / 6 + where(inside, (x - fixed) * float(np.float32(1 / 6)), 0)
 
 
 def _hardswish(x: Node) -> Any:
@@ -108,8 +111,8 @@ def _threshold(x: Node, limit: Any, value: Any) -> Any:
 
 
 def _prelu(x: Node, weight: Node) -> Any:
-    if weight.shape:
-        weight = shaped(weight, (weight.shape[0], *(1,) * (len(x.shape) - 2)))
+    count = math.prod(weight.shape)
+    weight = shaped(weight, () if count == 1 else (count, *(1,) * (len(x.shape) - 2)))
     return where(x > 0, x, weight * x)
 
 

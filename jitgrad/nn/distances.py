@@ -8,6 +8,7 @@ import numpy as np
 
 from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.define import with_out
+from jitgrad.eager.differences import pdist as pdist
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.norms import length
 from jitgrad.eager.operands import scalar_type
@@ -15,7 +16,6 @@ from jitgrad.eager.pointwise import mapped
 from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
-from jitgrad.ops import distances
 from jitgrad.ops.structure import sum_axes
 from jitgrad.ops.table import OPS
 from jitgrad.ops.values import broadcast
@@ -81,7 +81,7 @@ def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepd
     """Return the p-norm of x1 - x2 + eps along the last dimension."""
     x, y = require_tensor(x1, "pairwise_distance"), require_tensor(x2, "pairwise_distance", 2, "x2")
     params = {"p": float(p), "eps": float(eps), "keepdim": keepdim}
-    arrays = in_common_dtype("pairwise_distance", x, y)
+    arrays = in_common_dtype("pairwise_distance", x, y, floating=True)
     return mapped(distance, "NormBackward1", (x, y), arrays, **params)
 
 
@@ -89,19 +89,3 @@ def distance(x: Node, y: Node, p: float, eps: float, keepdim: bool = False) -> A
     """The p-norm of x - y + eps along the last axis."""
     difference = x - y + eps
     return length(difference, p, (len(difference.shape) - 1,) if difference.shape else (), keepdim)
-
-
-def pdist(input: Any, p: float = 2.0) -> Tensor:
-    """Return the distances between all pairs of rows, in the order of the upper triangle."""
-    x = require_tensor(input, "pdist")
-    if x.ndim != 2:
-        raise RuntimeError(f"pdist only supports 2D tensors, got: {x.ndim}D")
-    if x._array.dtype.kind != "f":
-        raise RuntimeError("pdist only supports floating-point dtypes")
-    if p < 0:
-        raise RuntimeError("pdist only supports non-negative p values")
-    return apply_function(_every_pair, (x,), {"p": float(p)}, "PdistBackward0")  # type: ignore[no-any-return]
-
-
-def _every_pair(x: Node, p: float) -> Any:
-    return distances.pdist(x, p)

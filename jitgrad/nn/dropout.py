@@ -92,9 +92,7 @@ def _of_channels(name: str, spatial: int, without_batch: bool, doc: str) -> Any:
 
 dropout1d = _of_channels("dropout1d", 1, True, "Return the input with whole channels of vectors set to zero.")
 dropout2d = _of_channels("dropout2d", 2, False, "Return the input with whole channels of images set to zero.")
-dropout3d = _of_channels(
-    "dropout3d", 3, False, "Return the input with whole channels of volumes set to zero."
-)
+dropout3d = _of_channels("dropout3d", 3, True, "Return the input with whole channels of volumes set to zero.")
 
 
 def _alpha(input: Any, p: Any, training: bool, inplace: bool, channels: bool, name: str) -> Tensor:

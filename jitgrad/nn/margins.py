@@ -17,7 +17,7 @@ from jitgrad.nn.reductions import recorded_as, reduced, reduction_of
 from jitgrad.ops.elementwise import equal, not_equal, sqrt, where
 from jitgrad.ops.structure import pick, sum_axes
 from jitgrad.ops.table import OPS
-from jitgrad.ops.values import insert_axes
+from jitgrad.ops.values import broadcast, insert_axes
 
 __all__ = [
     *("cosine_embedding_loss", "hinge_embedding_loss", "margin_ranking_loss", "multi_margin_loss"),
@@ -50,9 +50,9 @@ def hinge_embedding_loss(
     name = "hinge_embedding_loss"
     x, y = require_tensor(input, name), require_tensor(target, name, 2, "target")
     reduction = reduction_of(size_average, reduce, reduction)
-    arrays = in_common_dtype(name, x, y)
+    arrays = in_common_dtype(name, x, y, floating=True)
     step = recorded_as("AddBackward0", reduction)
-    return mapped(_hinge, step, (x, y), arrays, margin=float(margin), reduction=reduction)
+    return mapped(_hinge, step, (x, arrays[1]), arrays, margin=float(margin), reduction=reduction)
 
 
 def _ranked(first: Node, second: Node, y: Node, margin: float, reduction: str) -> Any:
@@ -79,7 +79,7 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "
             f"{sizes[0]}, input2: {sizes[1]}, target: {sizes[2]} "
         )
-    arrays = in_common_dtype(name, *tensors)
+    arrays = in_common_dtype(name, *tensors, floating=True)
     step = recorded_as("ClampMinBackward0", reduction)
     return mapped(_ranked, step, tensors, arrays, margin=float(margin), reduction=reduction)
 
@@ -119,9 +119,9 @@ def cosine_embedding_loss(
             f"{y.ndim}D target tensor expects {axes}D input tensors, but found inputs with sizes "
             f"{list(x._array.shape)} and {list(z._array.shape)}."
         )
-    arrays = [*in_common_dtype("cosine_embedding_loss", x, z), y._array]
+    arrays = [*in_common_dtype("cosine_embedding_loss", x, z, floating=True), y._array]
     step = recorded_as("AddBackward0", reduction)
-    return mapped(_cosine, step, (x, z, y), arrays, margin=float(margin), reduction=reduction)
+    return mapped(_cosine, step, (x, z, y._array), arrays, margin=float(margin), reduction=reduction)
 
 
 def _triplet(
@@ -231,8 +231,9 @@ def multi_margin_loss(
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.dim() != 1:
         raise ValueError("weight must be one-dimensional")
+    x = x if x.ndim else x.reshape(1)
     shape, index = x._array.shape, t._array
-    if x.ndim > 2 or not x.ndim or not shape[-1]:
+    if x.ndim > 2 or not (shape or (1,))[-1]:
         raise RuntimeError(
             f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(shape)}"
         )
@@ -256,7 +257,7 @@ def _multilabel(x: Node, index: Node, listed: Node, free: Node, reduction: str) 
     """The sum over pairs of a listed class and a free one, all classes last."""
     last = len(x.shape) - 1
     rows = insert_axes(x, (last,))
-    each = pick(rows + insert_axes(index, (last + 1,)) * 0, index)
+    each = pick(broadcast(rows, (*index.shape, x.shape[last])), index)
     gap = _above_zero(1 - insert_axes(each, (last + 1,)) + rows)
     pairs = insert_axes(listed, (last + 1,)) & insert_axes(free, (last,))
     losses = sum_axes(where(pairs, gap, 0), (last, last + 1)) / x.shape[last]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.inplace import overwrite
 from jitgrad.eager.modes import state
@@ -17,7 +18,7 @@ from jitgrad.ir import Node
 from jitgrad.ops.elementwise import reciprocal, sqrt
 from jitgrad.ops.reductions import spread
 from jitgrad.ops.shape import shaped, window
-from jitgrad.ops.structure import place, sum_axes
+from jitgrad.ops.structure import cast, place, sum_axes
 from jitgrad.ops.table import OPS
 
 __all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "local_response_norm", "rms_norm"]
@@ -224,6 +225,8 @@ def batch_norm(
     """
     x = require_tensor(input, "batch_norm")
     shape = x._array.shape
+    if x.ndim < 2:
+        return x * 1
     if training and shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.size()}")
     if not training and (running_mean is None or running_var is None):
@@ -272,8 +275,8 @@ def instance_norm(
 # Neighbouring channels ------------------------------------------------------------------------------------
 
 
-def _by_neighbours(x: Node, size: int, alpha: float, beta: float, k: float) -> Any:
-    """x over a power of the mean square of `size` channels around each."""
+def _by_neighbours(x: Node, size: int, alpha: float, beta: float, k: float, dtype: Any) -> Any:
+    """x over a power of the mean square of `size` channels around each, of integers rounded down."""
     n, channels, *rest = x.shape
     before = size // 2
     zeros = (0,) * len(rest)
@@ -283,7 +286,8 @@ def _by_neighbours(x: Node, size: int, alpha: float, beta: float, k: float) -> A
     total = window(padded, 1, 0, channels)
     for shift in range(1, size):
         total = total + window(padded, 1, shift, channels)
-    return x / OPS["power"](total * (alpha / size) + k, beta)
+    mean = total / size if x.dtype.kind == "f" else cast(total // size, dtype=dtype)
+    return cast(x, dtype=dtype) / OPS["power"](mean * alpha + k, beta)
 
 
 def local_response_norm(
@@ -295,5 +299,8 @@ def local_response_norm(
         raise ValueError(
             f"Expected 3D or higher dimensionality                          input (got {x.ndim} dimensions)"
         )
+    if not x._array.size:
+        return x
     params = {"size": int(size), "alpha": float(alpha), "beta": float(beta), "k": float(k)}
+    params["dtype"] = in_common_dtype("local_response_norm", x, floating=True)[0].dtype
     return apply_function(_by_neighbours, (x,), params, "DivBackward0")  # type: ignore[no-any-return]

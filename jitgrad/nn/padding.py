@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.dtypes import Array
 from jitgrad.eager.operands import as_scalar
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
@@ -45,16 +46,23 @@ def _with_constant(x: Node, widths: Widths, value: Any) -> Any:
     return where(inside, padded, x.dtype.type(value))
 
 
-_OF_NUMPY: dict[str, Any] = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+_OF_NUMPY: dict[str, Any] = {"reflect": "reflect", "replicate": "edge"}
+
+
+def _inner(index: Array, before: int, after: int) -> Array:
+    """The index without what negative widths take away."""
+    return index[max(-before, 0) : len(index) - max(-after, 0)]
 
 
 def _with_own(x: Node, widths: Widths, mode: str) -> Any:
-    """x with a border of its own elements; negative widths are taken from the padded tensor."""
+    """x with a border of its own elements; what negative widths take away is not repeated in circles."""
     for axis, (before, after) in enumerate(widths):
         if before or after:
-            wide = (max(before, 0), max(after, 0))
-            index = np.pad(np.arange(x.shape[axis]), wide, _OF_NUMPY[mode])
-            index = index[max(-before, 0) : len(index) - max(-after, 0)]
+            wide, index = (max(before, 0), max(after, 0)), np.arange(x.shape[axis])
+            if mode == "circular":
+                index = np.pad(_inner(index, before, after), wide, "wrap")
+            else:
+                index = _inner(np.pad(index, wide, _OF_NUMPY[mode]), before, after)
             x = selected(x, axis, index)
     return x
 
@@ -132,7 +140,7 @@ def pad(input: Any, pad: Any, mode: str = "constant", value: float | None = None
         )
     if value is not None and value != 0:
         raise RuntimeError(f'Padding mode "{mode}" doesn\'t take in value argument')
-    if mode not in _OF_NUMPY:
+    if mode not in (*_OF_NUMPY, "circular"):
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     _supported(x, len(pad))
     _within(x, widths, mode)

@@ -69,7 +69,7 @@ def probabilities(
     x: Tensor, function: Callable[..., Any], recorded: str, name: str, dim: Any, dtype: Any
 ) -> Tensor:
     axis = dimension(dim, x.ndim)
-    wanted = None if dtype is None else dtypes.numpy_dtype(dtype)
+    wanted = dtype_argument(dtype, name)
     only_kinds(f"{name}_lastdim_kernel_impl", "f", wanted or x._array.dtype)
     return apply_function(function, (x,), {"axis": axis, "dtype": wanted}, recorded)  # type: ignore[no-any-return]
 

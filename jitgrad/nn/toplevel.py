@@ -18,7 +18,6 @@ from jitgrad.nn.activations import threshold as threshold
 from jitgrad.nn.activations import threshold_ as threshold_
 from jitgrad.nn.distances import cosine_similarity as cosine_similarity
 from jitgrad.nn.distances import pairwise_distance as pairwise_distance
-from jitgrad.nn.distances import pdist as pdist
 from jitgrad.nn.dropout import alpha_dropout as alpha_dropout
 from jitgrad.nn.dropout import dropped
 from jitgrad.nn.dropout import feature_alpha_dropout as feature_alpha_dropout
@@ -34,7 +33,7 @@ from jitgrad.nn.softmax import torch_softmax
 __all__ = [
     *("alpha_dropout", "bilinear", "celu", "celu_", "channel_shuffle"),
     *("cosine_similarity", "dropout", "dropout_", "feature_alpha_dropout", "group_norm", "hardshrink"),
-    *("layer_norm", "log_softmax", "pairwise_distance", "pdist", "pixel_shuffle", "pixel_unshuffle", "prelu"),
+    *("layer_norm", "log_softmax", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "prelu"),
     *("relu_", "rms_norm", "rrelu", "rrelu_", "selu", "selu_", "softmax", "threshold", "threshold_"),
 ]
 
