@@ -453,17 +453,41 @@ def test_a_dirty_view_writes_to_its_base(torch: Any) -> Any:
     return out is view, base, base.grad_fn.name(), x.grad
 
 
-@same(words="This view was created inside a custom Function")
+@same
 def test_a_view_of_an_input_may_not_be_written_to(torch: Any) -> Any:
     F = function(torch, lambda ctx, x: x.view(-1), lambda ctx, g: g.view(2, 1))
     y = F.apply(torch.ones(2, 1) * leaf(torch, 1.0))
     y.add_(1)
 
 
-@same(words="This view is the output of a function that returns multiple views.")
+@same
 def test_nor_one_of_several_outputs(torch: Any) -> Any:
     F = function(torch, lambda ctx, x: (x.view(-1), x * 2), lambda ctx, g, h: g.view(2, 1))
     F.apply(torch.ones(2, 1) * leaf(torch, 1.0))[0].add_(1)
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_after_a_write_to_the_input_its_view_is_invalid(recorded: bool) -> None:
+    @same
+    def program(torch: Any) -> Any:
+        x = leaf(torch, 1.0, 2.0)
+        base = x * 1 if recorded else x
+        y = function(torch, lambda ctx, x: x, lambda ctx, g: g * 3).apply(base)
+        with torch.set_grad_enabled(recorded):
+            base.add_(1)
+        assert "grad_fn=<Invalid>" in repr(y)
+        assert y.requires_grad
+        y.sum().backward()
+
+    program()
+
+
+@same
+def test_after_a_write_to_its_base_one_of_several_views_is_invalid(torch: Any) -> Any:
+    y = leaf(torch, 1.0, 2.0) * 1
+    first, _ = y.unbind()
+    y.add_(1)
+    first * 2
 
 
 @same

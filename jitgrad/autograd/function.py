@@ -13,10 +13,10 @@ import numpy as np
 from jitgrad.eager.backward import gradient_edge
 from jitgrad.eager.dispatch import edges_of, saved
 from jitgrad.eager.dtypes import Array
-from jitgrad.eager.inplace import CUSTOM, MULTIPLE, rebase
+from jitgrad.eager.inplace import rebase
 from jitgrad.eager.modes import state
 from jitgrad.eager.tape import Edge, Record, unpacked
-from jitgrad.eager.tensor import Tensor, version_of, wrap
+from jitgrad.eager.tensor import CUSTOM, MULTIPLE, Tensor, version_of, wrap
 from jitgrad.eager.views import by_steps
 
 __all__ = ["BackwardCFunction", "Function", "FunctionCtx", "InplaceFunction", "once_differentiable"]

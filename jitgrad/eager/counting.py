@@ -257,14 +257,16 @@ def _check_weight(points: Array, lead: tuple[int, ...], weight: Any) -> Array | 
     return array
 
 
-def histogram_of(
-    x: Tensor, points: Array, bins: Sequence[Any], limits: Sequence[Any], weight: Any, density: bool
-) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _histogram(
+    points: Array, bins: Sequence[Any], limits: Sequence[Any], weight: Any, density: bool
+) -> tuple[Array, list[Array]]:
     only_kinds("histogramdd", "f", points.dtype)
     edges = [_edges(points, b, r, i) for i, (b, r) in enumerate(zip(bins, limits, strict=True))]
-    found = _counted(points, edges, weight, density)
-    names = ("NotImplemented", no_rule("histogram"))
-    return underived(found, (x,), *names), tuple(underived(e, (x,), *names) for e in edges)
+    return _counted(points, edges, weight, density), edges
+
+
+def _unrecorded(array: Array, x: Tensor, name: str) -> Tensor:
+    return underived(array, (x,), "NotImplemented", no_rule(name))
 
 
 @define(out=True)
@@ -281,8 +283,8 @@ def histogram(input: Any, bins: Any, *, range: Any = None, weight: Any = None, d
     points = x._array.reshape(-1, 1)
     held = weight if weight is None else weight.reshape((-1,)) if weight.shape == x.shape else weight
     array = _check_weight(points, (len(points),), held)
-    hist, (edges,) = histogram_of(x, points, [bins], [range], array, density)
-    return _histogram_result(hist, edges)
+    hist, (edges,) = _histogram(points, [bins], [range], array, density)
+    return _histogram_result(*(_unrecorded(a, x, "histogram") for a in (hist, edges)))
 
 
 @with_out
@@ -300,4 +302,9 @@ def histogramdd(
         )
     limits = [None] * count if range is None else [*zip(range[::2], range[1::2], strict=True)]
     array = _check_weight(x._array, x._array.shape[:-1], weight)
-    return _histogramdd_result(*histogram_of(x, points, each, limits, array, density))
+    hist, edges = _histogram(points, each, limits, array, density)
+    if isinstance(each[0], Tensor):
+        found = _unrecorded(hist, x, "_histogramdd_from_bin_tensors")
+        return _histogramdd_result(found, tuple(each))
+    borders = tuple([_unrecorded(e, x, "_histogramdd_bin_edges") for e in edges])
+    return _histogramdd_result(_unrecorded(hist, x, "_histogramdd_from_bin_cts"), borders)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -10,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
-from jitgrad.eager.arithmetic import shape_error
 from jitgrad.eager.conversion import copy_of
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.joining import cat
-from jitgrad.eager.operands import only_kinds, scalar_type, wrong_combination
+from jitgrad.eager.operands import must_broadcast, only_kinds, scalar_type, wrong_combination
 from jitgrad.eager.reduction import axes_of
 from jitgrad.eager.shape import broadcast_shapes, dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
@@ -54,13 +54,6 @@ def _one_dtype(x: Tensor, y: Tensor) -> None:
     if x._array.dtype != y._array.dtype:
         first, second = scalar_type(x._array.dtype), scalar_type(y._array.dtype)
         raise RuntimeError(f"expected scalar type {first} but found {second}")
-
-
-def _broadcastable(*shapes: tuple[int, ...]) -> None:
-    try:
-        np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise shape_error(list(shapes)) from None
 
 
 # Differences ----------------------------------------------------------------------------------------------
@@ -159,7 +152,7 @@ def _trapezoid(name: str, function: Callable[..., Any], recorded: tuple[str, str
         common = dtypes.promote(floating(heights._array).dtype, floating(steps._array).dtype)
         arrays = [t._array.astype(common, copy=False) for t in (heights, steps)]
         n = heights._array.shape
-        _broadcastable((*n[:axis], max(n[axis] - 1, 0), *n[axis + 1 :]), steps._array.shape)
+        must_broadcast((*n[:axis], max(n[axis] - 1, 0), *n[axis + 1 :]), steps._array.shape)
         return apply_function(function, (heights, steps), params, recorded[1], arrays)  # type: ignore[no-any-return]
 
     trapezoid.__name__, trapezoid.__doc__ = name, doc
@@ -238,6 +231,11 @@ def gradient(input: Any, *, spacing: Any = None, dim: Any = None, edge_order: in
     axes = tuple(dimension(d, x.ndim) for d in given)
     if edge_order not in (1, 2):
         raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    if x._array.dtype.kind == "b":
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
     if x._array.dtype == np.uint8:
         raise RuntimeError("torch.gradient does not support uint8 input.")
     if any(x._array.shape[i] < edge_order + 1 for i in axes):
@@ -247,8 +245,9 @@ def gradient(input: Any, *, spacing: Any = None, dim: Any = None, edge_order: in
         return ()
     places = [s for s in spacings if isinstance(s, Tensor)]
     steps = () if places else tuple(map(float, spacings))
-    f = floating(x._array)
-    arrays = [f, *(p._array.astype(f.dtype, copy=False) for p in places)]
+    given = [floating(x._array), *(p._array for p in places)]
+    wanted = functools.reduce(dtypes.promote, (a.dtype for a in given))
+    arrays = [a.astype(wanted, copy=False) for a in given]
     params = {"axes": axes, "steps": steps, "edge_order": edge_order}
     try:
         found = apply_function(_slopes, (x, *places), params, "CatBackward0", arrays)
@@ -313,7 +312,7 @@ def dist(input: Any, other: Any, p: Any = 2) -> Tensor:
             "instead."
         )
     arrays = [t._array.astype(common, copy=False) for t in (x, y)]
-    _broadcastable(x._array.shape, y._array.shape)
+    must_broadcast(x._array.shape, y._array.shape)
     return apply_function(_distance, (x, y), {"p": float(p)}, "DistBackward0", arrays)  # type: ignore[no-any-return]
 
 
@@ -352,7 +351,7 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = _MODES[0]) -> Te
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     _one_dtype(x, y)
-    _broadcastable(x._array.shape[:-2], y._array.shape[:-2])
+    must_broadcast(x._array.shape[:-2], y._array.shape[:-2])
     return apply_function(_pair_distances, (x, y), {"p": float(p)}, "CdistBackward0")  # type: ignore[no-any-return]
 
 
@@ -455,7 +454,8 @@ def cov(input: Any, *, correction: Any = 1, fweights: Any = None, aweights: Any 
     given = [w.reshape((-1,)) for w in (frequencies, importances) if w is not None]
     if not given:
         centred = rows - rows.sum(1, True) / count if count else rows
-        weighted, free = centred, _freedom(count, None, None, correction)
+        free = _freedom(count, None, None, correction)
+        weighted, free = centred, wrap(np.asarray(free, rows._array.dtype))
     else:
         w = given[0] if len(given) == 1 else given[0] * given[1]
         total = w.sum()

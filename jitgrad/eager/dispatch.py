@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ def saved(array: Any, source: Any) -> Any:
 
 
 def _packed(array: Any, source: Any) -> Packed:
-    """What the innermost hooks make of a value; they see the tensor that it is, with its place on the tape."""
+    """What the innermost hooks make of a value; they see the tensor with its place on the tape."""
     pack, unpack = state.saved_hooks[-1]
     own = isinstance(source, Tensor) and source._array is array
     shown = source if own and source.is_leaf else wrap(np.asarray(array))
@@ -95,36 +96,19 @@ def _packed(array: Any, source: Any) -> Packed:
     return Packed(content, unpack)
 
 
-_PLACES = {"_saved_self": 0, "_saved_other": 1, "_saved_exponent": 1, "_saved_mat2": 1, "_saved_result": -1}
-
-
-def saved_attribute(record: Any, name: str) -> Tensor | None:
-    """What a record keeps of an operand or its result, under PyTorch's name for it; None if nothing."""
-    place = _PLACES.get(name)
-    if place is None:
-        raise AttributeError(f"'{type(record).__name__}' object has no attribute '{name}'")
-    place %= len(record._edges) + len(record._metas)
-    value = record.kept(place)
-    if value is None:
-        return None
-    array = np.asarray(unpacked(value, record.name()))
-    return tensor_again(record, place, value, array.dtype)
-
-
 # Ops ------------------------------------------------------------------------------------------------------
 
 
 class OpRecord(Record):
     """An op of the table: its derivative rule runs on arrays as it is.
 
-    `_values` has the op's arguments and its result as far as the rule reads them, None in place of the others;
+    `_values` has the op's arguments and its result as far as the rule reads them, None in place of others;
     `signature` the shapes and dtypes of all, which rules other than partial derivatives may need.
     """
 
     op: Op
     params: Params
     signature: tuple[Meta, ...] | None = None
-    __getattr__ = saved_attribute
 
     def kept(self, place: int) -> Any:
         values = self.saved()
@@ -249,7 +233,6 @@ class PlanRecord(Record):
 
     plan: Plan
     needed: Mask
-    __getattr__ = saved_attribute
 
     def kept(self, place: int) -> Any:
         return dict(zip(self.plan.adjoint(self.needed).reads, self.saved(), strict=True)).get(place)
@@ -300,6 +283,26 @@ def tensor_again(record: Record, place: int, value: Any, dtype: np.dtype[Any]) -
     out = wrap(np.asarray(array, dtype))
     out._edge = edge
     return out
+
+
+# What records show of it, under PyTorch's names.
+
+_PLACES = {"_saved_self": 0, "_saved_other": 1, "_saved_exponent": 1, "_saved_mat2": 1, "_saved_result": -1}
+
+
+def _saved_at(record: Any, place: int) -> Tensor | None:
+    """What a record keeps of an operand or (last) its result; None if nothing."""
+    place %= len(record._edges) + len(record._metas)
+    value = record.kept(place)
+    if value is None:
+        return None
+    array = np.asarray(unpacked(value, record.name()))
+    return tensor_again(record, place, value, array.dtype)
+
+
+for _kind in (OpRecord, PlanRecord):
+    for _name, _place in _PLACES.items():
+        setattr(_kind, _name, property(partial(_saved_at, place=_place)))
 
 
 def plan_of(function: Callable[..., Any], params: Params, arrays: Sequence[Any]) -> Plan:

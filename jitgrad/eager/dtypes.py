@@ -119,7 +119,7 @@ def of(numpy: Any) -> dtype:
     return found
 
 
-_KINDS = [f"{kind}{bits}" for kind, widths in (("float", (64, 32, 16)), ("complex", (64, 128))) for bits in widths]
+_KINDS = ["float64", "float32", "float16", "complex64", "complex128"]
 _KINDS += [f"{kind}{bits}" for kind in ("int", "uint") for bits in (64, 32, 16, 8)]
 
 

@@ -173,19 +173,20 @@ def _watched(record: Record, grads: list[Any], recorded: bool) -> Sequence[Any]:
 def _report(record: Record) -> None:
     if record._trace is None:
         _warn(
-            f"Error detected in {type(record).__name__}. No forward pass information available. Enable detect "
-            "anomaly during forward pass for more information."
+            f"Error detected in {type(record).__name__}. No forward pass information available. Enable "
+            "detect anomaly during forward pass for more information."
         )
         return
     stack, parent = record._trace
     _warn(
-        f"Error detected in {type(record).__name__}. Traceback of forward call that caused the error:\n{stack}"
+        f"Error detected in {type(record).__name__}. Traceback of forward call that caused "
+        f"the error:\n{stack}"
     )
     while parent is not None:
         stack, above = parent._trace or ("", None)
         _warn(
-            f"\n\nPrevious calculation was induced by {type(parent).__name__}. Traceback of forward call that "
-            f"induced the previous calculation:\n{stack}"
+            f"\n\nPrevious calculation was induced by {type(parent).__name__}. Traceback of forward call "
+            f"that induced the previous calculation:\n{stack}"
         )
         parent = above
 
@@ -214,8 +215,8 @@ def _expandable(shape: tuple[int, ...], wider: tuple[int, ...]) -> bool:
 
 def _misfit(sender: Record, edge: Edge, g: Array, meta: Meta) -> RuntimeError:
     return RuntimeError(
-        f"Function {type(sender).__name__} returned an invalid gradient at index {sender._edges.index(edge)} - got "
-        f"{list(g.shape)} but expected shape compatible with {list(meta[0])}"
+        f"Function {type(sender).__name__} returned an invalid gradient at index {sender._edges.index(edge)} "
+        f"- got {list(g.shape)} but expected shape compatible with {list(meta[0])}"
     )
 
 

@@ -187,7 +187,10 @@ def _symmetric(name: str, A: Any, UPLO: str) -> tuple[Tensor, dict[str, bool]]:
 
 @with_out
 def eigh(A: Any, UPLO: str = "L") -> Any:
-    """Return the eigenvalues, ascending, and eigenvectors of symmetric matrices, of which one triangle is read."""
+    """Return the eigenvalues, ascending, and eigenvectors of symmetric matrices.
+
+    One triangle is read, "L" or "U".
+    """
     x, params = _symmetric("eigh", A, UPLO)
     return eigh_result(_converged("linalg.eigh", _eigenvectors, x, params, "LinalgEighBackward0"))
 
@@ -218,7 +221,8 @@ def _singular_values(x: Node) -> Any:
 def _on_cpu(name: str, driver: Any) -> None:
     if driver is not None:
         raise RuntimeError(
-            f"torch.{name}: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER backend."
+            f"torch.{name}: keyword argument `driver=` is only supported on CUDA inputs with cuSOLVER "
+            "backend."
         )
 
 
@@ -284,7 +288,8 @@ def _square_factor(x: Tensor) -> tuple[Tensor, Tensor]:
 def _decomposed(x: Tensor, mode: str) -> Any:
     if mode not in ("reduced", "r", "complete"):
         raise RuntimeError(
-            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
+            f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or "
+            "'complete'"
         )
     if mode == "r":
         return _triangular_alone(x)
@@ -359,7 +364,7 @@ def _factored(A: Any, pivot: bool) -> tuple[Tensor, Tensor, Array]:
 
 @with_out
 def lu_factor(A: Any, *, pivot: bool = True) -> Any:
-    """Return L below the diagonal and U from it on in one matrix, and LAPACK's row exchanges, counted from 1."""
+    """Return L and U in one matrix, and the row exchanges, counted from 1, that LAPACK makes."""
     compact, pivots, infos = _factored(A, pivot)
     if infos.any():
         where, number = batch_element(infos)
@@ -380,11 +385,15 @@ def lu_factor_ex(A: Any, *, pivot: bool = True, check_errors: bool = False) -> A
     return lu_factor_ex_result(compact, pivots, wrap(infos))
 
 
-@define("lu")
 def lu(A: Any, pivot: bool = True, get_infos: bool = False) -> Any:
     """Return the factors in one matrix, the row exchanges, and, if asked for, which pivot is 0."""
     compact, pivots, infos = _factored(A, pivot)
     return lu_with_info(compact, pivots, wrap(infos)) if get_infos else (compact, pivots)
+
+
+@define("lu")
+def _lu_of(self: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    return tuple(lu(self, pivot, get_infos))
 
 
 def _by_compact(factors: Node, pivots: Node, b: Node, left: bool, adjoint: bool) -> Any:

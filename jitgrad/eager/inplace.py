@@ -11,23 +11,12 @@ from jitgrad.eager import dtypes
 from jitgrad.eager.dispatch import apply_function, arrays_of
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
-from jitgrad.eager.tape import Edge, Record
-from jitgrad.eager.tensor import Tensor, version_of
+from jitgrad.eager.tape import Edge, Record, operation
+from jitgrad.eager.tensor import Tensor, version_of, why_fixed
 from jitgrad.eager.views import Steps, read, read_blank
 from jitgrad.ir import Node
 from jitgrad.ops.structure import cast
 from jitgrad.ops.values import broadcast
-
-MULTIPLE = (
-    "This view is the output of a function that returns multiple views. Such functions do not allow the "
-    "output views to be modified inplace. You should replace the inplace operation by an out-of-place one."
-)
-CUSTOM = (
-    "This view was created inside a custom Function (or because an input was returned as-is) and the "
-    "autograd logic to handle view+inplace would override the custom backward associated with the custom "
-    "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the "
-    "output of the custom Function."
-)
 
 
 def _repeats(array: Array) -> bool:
@@ -61,8 +50,8 @@ def guard(t: Tensor) -> None:
         )
     if edge is not None and view.multiple:
         raise RuntimeError(
-            f"Output {edge[1]} of {type(edge[0]).__name__} is a view and is being modified inplace. "
-            f"{CUSTOM if view.multiple == CUSTOM else MULTIPLE}"
+            f"Output {edge[1]} of {operation(edge[0])} is a view and is being modified inplace. "
+            f"{why_fixed(view)}"
         )
     if edge is not None and not view.recorded:
         raise RuntimeError(

@@ -130,8 +130,8 @@ def vecdot(x: Any, y: Any, *, dim: int = -1) -> Tensor:
     if first.ndim == second.ndim == 1 and arrays[0].size != arrays[1].size:
         n, m = (a.size for a in arrays)
         raise RuntimeError(
-            f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number of elements, "
-            f"but got {n} and {m} elements respectively"
+            f"inconsistent tensor size, expected tensor [{n}] and src [{m}] to have the same number of "
+            f"elements, but got {n} and {m} elements respectively"
         )
     return mapped(_along, "SumBackward1", (first, second), arrays, **params)
 

@@ -1,4 +1,4 @@
-"""What functions of matrices share: checks of their arguments, and errors for matrices that have no result."""
+"""What functions of matrices share: checks of their arguments, errors where there is no result."""
 
 from __future__ import annotations
 

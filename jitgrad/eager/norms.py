@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from jitgrad.eager import dtypes
 from jitgrad.eager.define import define, with_out
 from jitgrad.eager.dispatch import apply_function, edges_of
 from jitgrad.eager.dtypes import Array
+from jitgrad.eager.factory import dtype_argument
 from jitgrad.eager.operands import scalar_type
 from jitgrad.eager.reduction import axes_of, kept
 from jitgrad.eager.shape import dimension

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from jitgrad.eager import dtypes
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function
-from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import integer_argument
 from jitgrad.eager.inplace import inplace
+from jitgrad.eager.modes import state
 from jitgrad.eager.operands import only_kinds, wrong_combination
-from jitgrad.eager.reduction import not_empty
+from jitgrad.eager.reduction import accumulated, not_empty
 from jitgrad.eager.results import named_result
 from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
 from jitgrad.ops import ranks, scans, sequences
+from jitgrad.ops.statistics import sum_
 from jitgrad.ops.structure import cast, reshape
 from jitgrad.ops.values import size_of
 
@@ -160,11 +161,9 @@ def kthvalue(input: Any, k: Any, dim: Any = -1, keepdim: bool = False) -> Any:
     not_empty(x, "kthvalue", (axis,))
     if not 1 <= rank <= (x._array.shape[axis] if x.ndim else 1):
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {axis}")
-    only_kinds("kthvalue_cpu", "iuf", x._array.dtype)
-    if not x.ndim:
-        params = {"k": 1, "axis": 0, "keepdims": True}
-    else:
-        params = {"k": rank, "axis": axis, "keepdims": bool(keepdim)}
+    if x.ndim:
+        only_kinds("kthvalue_cpu", "iuf", x._array.dtype)
+    params = {"k": rank, "axis": axis, "keepdims": bool(keepdim) or not x.ndim}
     return _kth_result(apply_function(_kth, (x,), params, "KthvalueBackward0"))
 
 
@@ -200,15 +199,11 @@ def _middle(x: Node, axis: int, keepdims: bool, skip_nan: bool) -> Any:
 
 
 def _middle_of_all(x: Node, skip_nan: bool) -> Any:
+    if not size_of(x):
+        return sum_(x) * math.nan
     if x.dtype.kind != "f":
         return ranks.lower_median(reshape(x, shape=(size_of(x),)))[0]
     return ranks.median_of_all(x, skip_nan)
-
-
-def _no_middle(dtype: np.dtype[Any]) -> Tensor:
-    if dtype.kind == "f":
-        return wrap(np.asarray(np.nan, dtype))
-    return wrap(np.asarray(np.iinfo(dtype).min, dtype))
 
 
 def _median(name: str, skip_nan: bool, doc: str) -> Any:
@@ -217,10 +212,10 @@ def _median(name: str, skip_nan: bool, doc: str) -> Any:
 
     def median(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
         x = require_tensor(input, name)
+        if dim is None and not x._array.size and x._array.dtype.kind != "f":
+            return wrap(state.compute(np.asarray(np.nan).astype, x._array.dtype))
         only_kinds("median_cpu", "iuf", x._array.dtype)
         if dim is None:
-            if not x._array.size:
-                return _no_middle(x._array.dtype)
             return apply_function(_middle_of_all, (x,), {"skip_nan": skip_nan}, f"{recorded}0")
         axis = dimension(dim, x.ndim)
         not_empty(x, name, (axis,))

@@ -165,7 +165,7 @@ def trace(function: Callable[..., Any], avals: Sequence[Aval], params: dict[str,
 Signature = tuple[tuple[tuple[int, ...], np.dtype[Any]], ...]
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2048)
 def plan(function: Callable[..., Any], params: Hashable, signature: Signature) -> Plan:
     """The plan of a function for arguments of these shapes and dtypes; `params` are its keyword arguments."""
     avals = [Aval(shape, dtype) for shape, dtype in signature]

@@ -151,7 +151,9 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     if dim is None and x._array.ndim == 1 and x._array.dtype.kind == "f" and dtype is None and not keepdim:
         return apply_op(OPS["sum"], (x,), _ALONG_VECTOR, "SumBackward0")
     name = "SumBackward0" if dim is None else "SumBackward1"
-    return _total(x, accumulated(x._array, dtype, "sum"), _summed, OPS["sum"], dim, _flag(keepdim, "sum"), name)
+    return _total(
+        x, accumulated(x._array, dtype, "sum"), _summed, OPS["sum"], dim, _flag(keepdim, "sum"), name
+    )
 
 
 @define(out=True)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.eager import dtypes
 from jitgrad.eager.define import define, with_out
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array, Number
-from jitgrad.eager.operands import scalar_type
+from jitgrad.eager.operands import only_kinds, scalar_type
 from jitgrad.eager.places import along, from_start, long_index, outside, taken, taken_along
 from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
@@ -238,7 +239,7 @@ def nonzero(input: Any, *, as_tuple: bool = False) -> Any:
     """
     array = require_tensor(input, "nonzero")._array
     if as_tuple:
-        return tuple(wrap(i) for i in np.nonzero(np.atleast_1d(array)))
+        return wrap(np.argwhere(np.atleast_1d(array))).unbind(1)
     return wrap(np.argwhere(array))
 
 
@@ -274,7 +275,8 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
     if any(n < 0 for n in extents):
         raise ValueError(f"'shape' cannot have negative values, but got {extents}")
     later = (math.prod(extents[i + 1 :]) for i in range(len(extents)))
-    return tuple(wrap(np.asarray(places // step % n)) for n, step in zip(extents, later, strict=True))
+    found = [places // step % n for n, step in zip(extents, later, strict=True)]
+    return wrap(np.stack(found, -1)).unbind(-1)  # type: ignore[no-any-return]
 
 
 # Where values belong --------------------------------------------------------------------------------------
@@ -294,6 +296,7 @@ def _ranks(rows: Array, values: Array, right: bool) -> Array:
 
 
 def _searched(sequence: Array, values: Array, right: bool, out_int32: bool) -> Tensor:
+    only_kinds("searchsorted_out_cpu", "iuf", dtypes.promote(sequence.dtype, values.dtype))
     rows = sequence.reshape(math.prod(sequence.shape[:-1]), sequence.shape[-1])
     count = values.size // len(rows) if len(rows) else 0
     found = _ranks(rows, values.reshape(len(rows), count), right).reshape(values.shape)

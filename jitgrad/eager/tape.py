@@ -115,7 +115,7 @@ class Handle:
 class Record:
     """One operation on the tape, PyTorch's `grad_fn`.
 
-    `_edges` has one entry for each operand: the record (and output number) that its gradient goes to, or None.
+    `_edges` has one entry for each operand: the record (and output number) its gradient goes to, or None.
     `_metas` are the shape and dtype of each output. A record is younger than every record that it points to,
     so the engine needs no order other than `_sequence`.
     """
@@ -181,6 +181,11 @@ class Record:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} object at {id(self):#x}>"
+
+
+def operation(record: Record) -> str:
+    """What a record is the backward of: Exp for ExpBackward0."""
+    return type(record).__name__.rstrip("0123456789").removesuffix("Backward")
 
 
 class Trace(NamedTuple):

@@ -13,8 +13,7 @@ from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
 from jitgrad.eager.printing import suffixes, tensor_text
 from jitgrad.eager.size import Size
-from jitgrad.eager.tape import Edge, Handle, Hooks, Record, Version, sink
-
+from jitgrad.eager.tape import Edge, Handle, Hooks, Record, Version, operation, sink
 
 NOT_A_LEAF = (
     "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
@@ -80,7 +79,7 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        return self._requires or self.edge() is not None
+        return self._requires or self._edge is not None or self.edge() is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -263,13 +262,17 @@ def version_of(t: Tensor) -> Version:
 
 
 def suffixes_of(t: Tensor) -> list[str]:
-    edge = t.edge()
+    try:
+        edge = t.edge()
+        grad_fn = None if edge is None else type(edge[0]).__name__
+    except RuntimeError:
+        grad_fn = "Invalid"
     return suffixes(
         t._array,
         dtypes.of(t._array.dtype).name,
         dtypes.DEFAULT.floating.name,
         requires_grad=t._requires,
-        grad_fn=None if edge is None else type(edge[0]).__name__,
+        grad_fn=grad_fn,
     )
 
 
@@ -299,11 +302,34 @@ def must_fit_as_grad(t: Tensor, grad: Any) -> None:
 # Views --------------------------------------------------------------------------------------------------
 
 
+MULTIPLE = (
+    "This view is the output of a function that returns multiple views. Such functions do not allow the "
+    "output views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+)
+CUSTOM = (
+    "This view was created inside a custom Function (or because an input was returned as-is) and the "
+    "autograd logic to handle view+inplace would override the custom backward associated with the custom "
+    "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the "
+    "output of the custom Function."
+)
+
+
+def why_fixed(view: View) -> str:
+    """Why a view that is `multiple` cannot follow what is written to it or to its base."""
+    return CUSTOM if view.multiple == CUSTOM else MULTIPLE
+
+
 def refresh(t: Tensor, view: View) -> None:
     """Give a view its place on the tape again after its base was written to."""
     version = view.base._version_box
     if version is None or version[0] == view.seen:
         return
+    if view.multiple and t._edge is not None:
+        record, number = t._edge
+        raise RuntimeError(
+            f"Output {number} of {operation(record)} is a view and its base or another view of its base "
+            f"has been modified inplace. {why_fixed(view)}"
+        )
     view.seen = version[0]
     if view.base.edge() is None and not view.base._requires:
         return

@@ -359,9 +359,10 @@ def rrelu(
     if lower > upper:
         raise RuntimeError("Lower bound should be less than or equal to the upper bound")
     if training:
-        slopes: Any = default_generator.draw.uniform(lower, upper, x._array.shape).astype(x._array.dtype)
+        slopes: Any = default_generator.draw.uniform(lower, upper, x._array.shape)
     else:
-        slopes = np.asarray((lower + upper) / 2, x._array.dtype)
+        slopes = (lower + upper) / 2
+    slopes = np.asarray(slopes, x._array.dtype)
     name = "RreluWithNoiseBackward0"
     return _placed(x, lambda: mapped(_rrelu, name, (x, slopes), [x._array, slopes]), inplace)
 

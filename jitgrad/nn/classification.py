@@ -40,7 +40,7 @@ def _classes_last(x: Node) -> Any:
 
 
 def _logarithms(x: Node, log: bool) -> Any:
-    """The logarithms of the classes' probabilities, the classes last; `log` if they are yet to be computed."""
+    """The logarithms of the classes' probabilities, the classes last; `log` if yet to be computed."""
     rows = _classes_last(x)
     return along(rows, activation.log_softmax, len(rows.shape) - 1) if log else rows
 
@@ -86,11 +86,13 @@ def _batches(x: Tensor, target: Tensor) -> None:
         return
     if (given[0] if given else 0) != wanted[0]:
         raise ValueError(
-            f"Expected input batch_size ({wanted[0]}) to match target batch_size ({given[0] if given else 0})."
+            f"Expected input batch_size ({wanted[0]}) to match target batch_size "
+            f"({given[0] if given else 0})."
         )
     if len(wanted) == 4 and len(given) != 3:
         raise RuntimeError(
-            f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {len(given)}"
+            f"only batches of spatial targets supported (3D tensors) but got targets of "
+            f"dimension: {len(given)}"
         )
     expected = [wanted[0], *wanted[2:]]
     if list(given) != expected:
@@ -277,8 +279,8 @@ def binary_cross_entropy(
     reduction = reduction_of(size_average, reduce, reduction)
     if x._array.shape != y._array.shape:
         raise ValueError(
-            f"Using a target size ({y.size()}) that is different to the input size ({x.size()}) is deprecated. "
-            "Please ensure they have the same size."
+            f"Using a target size ({y.size()}) that is different to the input size ({x.size()}) is "
+            "deprecated. Please ensure they have the same size."
         )
     only_kinds(name, "f", x._array.dtype)
     if x._array.dtype != y._array.dtype:
@@ -390,7 +392,7 @@ def kl_div(
     reduction: str = "mean",
     log_target: bool = False,
 ) -> Tensor:
-    """Return the divergence of distributions from targets, the former (and with `log_target` both) as logarithms.
+    """Return the divergence of distributions from targets, the former as logarithms (with `log_target` both).
 
     "batchmean" divides the sum by the first extent alone.
     """
@@ -399,9 +401,9 @@ def kl_div(
         reduction = reduction_of(size_average, reduce, reduction)
     if reduction == "mean":
         warnings.warn(
-            "reduction: 'mean' divides the total loss by both the batch size and the support size.'batchmean' "
-            "divides only by the batch size, and aligns with the KL div math definition.'mean' will be changed "
-            "to behave the same as 'batchmean' in the next major release.",
+            "reduction: 'mean' divides the total loss by both the batch size and the support "
+            "size.'batchmean' divides only by the batch size, and aligns with the KL div math "
+            "definition.'mean' will be changed to behave the same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
     if any(t._array.dtype.kind in "biu" for t in (x, y)):

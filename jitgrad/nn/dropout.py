@@ -38,7 +38,7 @@ def _kept(x: Tensor, p: float, channels: bool) -> Array:
     shape = x._array.shape
     if channels:
         shape = (*shape[:2], *(1,) * (x.ndim - 2))
-    return default_generator.draw.random(shape) >= p
+    return np.asarray(default_generator.draw.random(shape) >= p)
 
 
 def _given(x: Tensor, y: Any, inplace: bool) -> Tensor:
@@ -74,9 +74,9 @@ def _of_channels(name: str, spatial: int, without_batch: bool, doc: str) -> Any:
         x = require_tensor(input, name)
         if name == "dropout1d" and x.ndim not in (2, 3):
             raise RuntimeError(
-                f"dropout1d: Expected 2D or 3D input, but received a {x.ndim}D input. Note that dropout1d exists "
-                "to provide channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an "
-                "optional batch dimension (i.e. 2D or 3D inputs)."
+                f"dropout1d: Expected 2D or 3D input, but received a {x.ndim}D input. Note that dropout1d "
+                "exists to provide channel-wise dropout on inputs with 1 spatial dimension, a channel "
+                "dimension, and an optional batch dimension (i.e. 2D or 3D inputs)."
             )
         if without_batch and x.ndim == spatial + 1:
             result = dropped(x.unsqueeze(0), p, training, False, True).squeeze(0)

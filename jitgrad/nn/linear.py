@@ -76,9 +76,9 @@ def _fits(bias: Tensor, shape: tuple[int, ...]) -> None:
         if back > len(shape) or given[-back] not in (1, shape[-back]):
             wanted = shape[-back] if back <= len(shape) else 0
             raise RuntimeError(
-                f"The expanded size of the tensor ({wanted}) must match the existing size ({given[-back]}) at "
-                f"non-singleton dimension {len(shape) - back}.  Target sizes: {list(shape)}.  Tensor sizes: "
-                f"{list(given)}"
+                f"The expanded size of the tensor ({wanted}) must match the existing size ({given[-back]}) "
+                f"at non-singleton dimension {len(shape) - back}.  Target sizes: {list(shape)}.  Tensor "
+                f"sizes: {list(given)}"
             )
 
 
@@ -156,8 +156,8 @@ def embedding(
     index, count = x._array, w._array.shape[0]
     if index.dtype not in (np.int64, np.int32):
         raise RuntimeError(
-            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; but "
-            f"got torch.{TYPE_NAMES[x.dtype]} instead (while checking arguments for embedding)"
+            "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
+            f"but got torch.{TYPE_NAMES[x.dtype]} instead (while checking arguments for embedding)"
         )
     if padding_idx is not None:
         assert -count <= padding_idx < count, "Padding_idx must be within num_embeddings"

@@ -111,7 +111,8 @@ def cosine_embedding_loss(
     reduction = reduction_of(size_average, reduce, reduction)
     if y.ndim > 1:
         raise RuntimeError(
-            f"0D or 1D target tensor expected, multi-target not supported, got target with {y.ndim} dimensions"
+            f"0D or 1D target tensor expected, multi-target not supported, got target with {y.ndim} "
+            "dimensions"
         )
     axes = y.ndim + 1
     if x.ndim != axes or z.ndim != axes:
@@ -186,10 +187,11 @@ def triplet_margin_with_distance_loss(
             f"but got: anchor {first}D, positive {second}D, and negative {third}D inputs"
         )
     between = distance_function or pairwise_distance
-    near, far = between(anchor, positive), between(anchor, negative)
+    near: Any = between(anchor, positive)
+    far: Any = between(anchor, negative)
     if swap:
         far = far.minimum(between(positive, negative))
-    losses = (margin + near - far).clamp_min(0)
+    losses: Any = (near - far + margin).clamp_min(0)
     return getattr(losses, reduction)() if reduction != "none" else losses  # type: ignore[no-any-return]
 
 
@@ -271,13 +273,14 @@ def multilabel_margin_loss(
     reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """Return what each target class lacks to exceed each other class by 1; the targets end at the first -1."""
+    """Return what each target class lacks to exceed each other class by 1; targets end at the first -1."""
     name = "multilabel_margin_loss"
     x, t = require_tensor(input, name), require_tensor(target, name, 2, "target")
     reduction = reduction_of(size_average, reduce, reduction)
     if x.ndim > 2 or not x._array.size and x.ndim and not x._array.shape[-1]:
         raise RuntimeError(
-            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(x._array.shape)}"
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: "
+            f"{list(x._array.shape)}"
         )
     if x._array.shape != t._array.shape:
         raise RuntimeError(

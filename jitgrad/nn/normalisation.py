@@ -88,7 +88,8 @@ def _normalized(
     """The axes that a normalized shape means, and the weight and bias that are given."""
     if not isinstance(given, (tuple, list)):
         raise TypeError(
-            f"{name}(): argument 'normalized_shape' (position 2) must be tuple of ints, not {type(given).__name__}"
+            f"{name}(): argument 'normalized_shape' (position 2) must be tuple of ints, not "
+            f"{type(given).__name__}"
         )
     shape = tuple(given)
     if not shape:
@@ -140,7 +141,7 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
 def group_norm(
     input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
 ) -> Tensor:
-    """Return the input with mean 0 and variance 1 over each group of channels of each element of the batch."""
+    """Return the input with mean 0 and variance 1 over each group of channels of each image."""
     x = require_tensor(input, "group_norm")
     if x.ndim < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {x.ndim}")
@@ -254,7 +255,7 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Return each channel of each element of the batch with mean 0 and variance 1, times a weight, plus a bias."""
+    """Return each channel of each image with mean 0 and variance 1, times a weight, plus a bias."""
     x = require_tensor(input, "instance_norm")
     if use_input_stats and math.prod(x._array.shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {x.size()}")

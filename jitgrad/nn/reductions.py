@@ -54,7 +54,7 @@ def warn_of_sizes(input: Tensor, target: Tensor) -> None:
     if input._array.shape != target._array.shape:
         warnings.warn(
             f"Using a target size ({target.size()}) that is different to the input size ({input.size()}). "
-            "This will likely lead to incorrect results due to broadcasting. Please ensure they have the same "
-            "size.",
+            "This will likely lead to incorrect results due to broadcasting. Please ensure they have "
+            "the same size.",
             stacklevel=3,
         )

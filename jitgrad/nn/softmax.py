@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager import dtypes
 from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.factory import dtype_argument
 from jitgrad.eager.operands import only_kinds
 from jitgrad.eager.random import default_generator
 from jitgrad.eager.shape import dimension
