@@ -40,8 +40,9 @@ def derivatives(library: Any, outputs: Sequence[Any], inputs: Sequence[Any], aga
     grads = library.autograd.grad(projected(library, outputs), inputs, create_graph=again, allow_unused=True)
     found = list(grads)
     moving = [g for g in grads if g is not None and g.requires_grad]
-    if again and moving:
-        found += library.autograd.grad(projected(library, moving), inputs, allow_unused=True)
+    if again:
+        second = library.autograd.grad(projected(library, moving), inputs, allow_unused=True) if moving else ()
+        found += second or [None] * len(inputs)
     return found
 
 
@@ -60,7 +61,8 @@ def evaluated(library: Any, call: Call, arrays: Sequence[Array], again: bool) ->
 
 
 def as_array(value: Any) -> Array:
-    return np.array(value.detach().tolist(), str(value.dtype).removeprefix("torch."))
+    found = np.array(value.detach().clone().tolist(), str(value.dtype).removeprefix("torch."))
+    return found.reshape(tuple(value.shape))
 
 
 def _zeros_for_none(values: list[Any], others: list[Any]) -> list[Array]:

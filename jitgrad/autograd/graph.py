@@ -31,11 +31,11 @@ class saved_tensors_hooks:
 
     >>> import jitgrad
     >>> x = jitgrad.tensor([1.0, 2.0], requires_grad=True)
-    >>> with jitgrad.autograd.graph.saved_tensors_hooks(lambda t: t.numpy(), jitgrad.from_numpy):
+    >>> with jitgrad.autograd.graph.saved_tensors_hooks(lambda t: t.half(), lambda t: t.float()):
     ...     y = x.exp()
     >>> y.sum().backward()
     >>> x.grad
-    tensor([2.7183, 7.3891])
+    tensor([2.7188, 7.3906])
     """
 
     def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:

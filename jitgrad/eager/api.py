@@ -14,7 +14,9 @@ from jitgrad.eager.conversion import *
 from jitgrad.eager.counting import *
 from jitgrad.eager.creation import *
 from jitgrad.eager.device import *
+from jitgrad.eager.diagonals import *
 from jitgrad.eager.differences import *
+from jitgrad.eager.distances import *
 from jitgrad.eager.dtypes import bool_ as bool
 from jitgrad.eager.dtypes import cdouble as cdouble
 from jitgrad.eager.dtypes import cfloat as cfloat
@@ -46,6 +48,7 @@ from jitgrad.eager.dtypes import uint64 as uint64
 from jitgrad.eager.factors import *
 from jitgrad.eager.factory import *
 from jitgrad.eager.in_place_functions import *
+from jitgrad.eager.in_place_views import *
 from jitgrad.eager.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
 from jitgrad.eager.joining import *
 from jitgrad.eager.linalg import matrix_exp as matrix_exp
@@ -67,6 +70,7 @@ from jitgrad.eager.printing import set_printoptions as set_printoptions
 from jitgrad.eager.products import *
 from jitgrad.eager.random import *
 from jitgrad.eager.reduction import *
+from jitgrad.eager.running import *
 from jitgrad.eager.sampling import *
 from jitgrad.eager.scattering import *
 from jitgrad.eager.selection import *
@@ -81,4 +85,7 @@ from jitgrad.eager.special import i0 as i0
 from jitgrad.eager.special import lgamma as lgamma
 from jitgrad.eager.special import mvlgamma as mvlgamma
 from jitgrad.eager.special import polygamma as polygamma
+from jitgrad.eager.strides import *
 from jitgrad.eager.tensor import Tensor as Tensor
+from jitgrad.eager.vectors import *
+from jitgrad.eager.writing import *

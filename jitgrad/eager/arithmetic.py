@@ -233,9 +233,20 @@ def _is_bool(x: Any) -> bool:
     return isinstance(x, bool) or (isinstance(x, (Tensor, np.ndarray)) and x.dtype.kind == "b")
 
 
-def _no_zero_divisor(input: Any, other: Any, arrays: list[Array]) -> None:
-    if arrays[1].dtype.kind in "iu" and not arrays[1].all():
-        raise RuntimeError("ZeroDivisionError")
+def _not_of_bools(kernel: str, array: Array) -> None:
+    if array.dtype.kind == "b":
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
+
+
+def _dividing(kernel: str) -> Check:
+    """The check of a division that gives integers for integers."""
+
+    def check(input: Any, other: Any, arrays: list[Array]) -> None:
+        _not_of_bools(kernel, arrays[1])
+        if arrays[1].dtype.kind in "iu" and not arrays[1].all():
+            raise RuntimeError("ZeroDivisionError")
+
+    return check
 
 
 def _integer_power(input: Any, other: Any, arrays: list[Array]) -> None:
@@ -243,13 +254,18 @@ def _integer_power(input: Any, other: Any, arrays: list[Array]) -> None:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
 
 
+def _power_of_tensors(input: Any, other: Any, arrays: list[Array]) -> None:
+    _not_of_bools("pow", arrays[0])
+    _integer_power(input, other, arrays)
+
+
 _add = binary("add", OPS["add"])
 _sub = binary("sub", OPS["subtract"], check=_no_bool)
 _mul = binary("mul", OPS["multiply"])
 _div = binary("div", OPS["divide"], floating=True)
-_floor_divide = binary("floor_divide", OPS["floor_divide"], check=_no_zero_divisor)
-_remainder = binary("remainder", OPS["remainder"], check=_no_zero_divisor)
-_power = binary("pow", OPS["power"], check=_integer_power, recorded="PowBackward1")
+_floor_divide = binary("floor_divide", OPS["floor_divide"], check=_dividing("div_floor_cpu"))
+_remainder = binary("remainder", OPS["remainder"], check=_dividing("remainder_cpu"))
+_power = binary("pow", OPS["power"], check=_power_of_tensors, recorded="PowBackward1")
 
 
 def invalid_arguments(name: str, *args: Any) -> TypeError:
@@ -311,7 +327,7 @@ def mul(input: Any, other: Any) -> Tensor:
 multiply = mul
 
 
-_ROUNDED = {"floor": "floor", "trunc": "trunc"}
+_ROUNDED = {how: _dividing(f"div_{how}_cpu") for how in ("floor", "trunc")}
 
 
 @define("div", "divide", in_place=True, out=True)
@@ -326,7 +342,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         )
     arrays = in_common_dtype("div", input, other)
     if arrays[0].dtype.kind in "iub":
-        _no_zero_divisor(input, other, arrays)
+        _ROUNDED[rounding_mode](input, other, arrays)
         if rounding_mode == "floor":
             return wrap(np.asarray(np.floor_divide(*arrays)))
         quotient = np.abs(arrays[0]) // np.abs(arrays[1])
@@ -409,6 +425,7 @@ _to_the_number = binary("pow", OPS["power"], check=_integer_power, recorded="Pow
 def _integer_exponents(input: Any, other: Any, arrays: list[Array]) -> None:
     """Let a number have negative integer powers, which are 0 unless the number is 1 or -1."""
     base, exponent = arrays
+    _not_of_bools("pow", base)
     if exponent.dtype.kind == "i" and exponent.size and exponent.min() < 0:
         sign = np.where(exponent % 2 == 0, np.abs(base), base)
         arrays[0] = np.where(exponent < 0, np.where(np.abs(base) == 1, sign, 0), base)
@@ -466,8 +483,7 @@ def neg(input: Any) -> Tensor:
 def abs(input: Any) -> Tensor:
     """Return the absolute value; its derivative at 0 is 0."""
     x = require_tensor(input, "abs")
-    if x._array.dtype.kind == "b":
-        raise NotImplementedError("\"abs_cpu\" not implemented for 'Bool'")
+    _not_of_bools("abs_cpu", x._array)
     return computed(OPS["absolute"], _ABSOLUTE, (x,), [x._array])
 
 

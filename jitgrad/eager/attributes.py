@@ -6,14 +6,12 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from jitgrad.eager import dtypes
 from jitgrad.eager.constructors import TYPE_OF, TYPES, tensortype
 from jitgrad.eager.conversion import converted
 from jitgrad.eager.define import define
 from jitgrad.eager.device import CPU
-from jitgrad.eager.factory import channels_last, channels_last_3d, strided
+from jitgrad.eager.factory import in_format, strided
 from jitgrad.eager.memory import UntypedStorage, offset_of, root_of, storage_of, strides_of
 from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
@@ -87,12 +85,7 @@ define("untyped_storage")(lambda self: storage_of(self._array))
 @define("is_contiguous")
 def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
     """Whether the elements lie in memory in order."""
-    array = self._array
-    if memory_format in (channels_last, channels_last_3d):
-        return array.ndim == (4 if memory_format is channels_last else 5) and bool(
-            np.moveaxis(array, 1, -1).flags.c_contiguous
-        )
-    return bool(array.flags.c_contiguous)
+    return in_format(self._array, memory_format)
 
 
 define("is_set_to")(

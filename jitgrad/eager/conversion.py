@@ -13,7 +13,14 @@ from jitgrad.eager.define import define
 from jitgrad.eager.device import NO_CUDA, checked, device
 from jitgrad.eager.dispatch import OpRecord, edges_of, record_op
 from jitgrad.eager.dtypes import Array
-from jitgrad.eager.factory import contiguous_format, dtype_argument, order_of
+from jitgrad.eager.factory import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    copied,
+    dtype_argument,
+    in_format,
+)
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import wrong_combination
 from jitgrad.eager.tape import Record, named
@@ -43,7 +50,7 @@ class Copied(Record):
 def copy_of(t: Tensor, name: str, memory_format: Any = None) -> Tensor:
     """A copy in memory of its own, recorded under a name."""
     array = t._array
-    out = wrap(np.array(array, order=order_of(array, memory_format)))
+    out = wrap(copied(array, memory_format=memory_format))
     edges = edges_of((t,))
     if edges is not None:
         out._edge = named(Copied, name)(edges, ((array.shape, array.dtype),)), 0
@@ -64,7 +71,7 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
 @define("contiguous")
 def _contiguous(self: Tensor, memory_format: Any = contiguous_format) -> Tensor:
     """Return the tensor itself if its elements lie in memory in order, else a copy in which they do."""
-    return self if self._array.flags.c_contiguous else clone(self, memory_format=memory_format)
+    return self if in_format(self._array, memory_format) else clone(self, memory_format=memory_format)
 
 
 @define("as_subclass")
@@ -85,11 +92,12 @@ def converted(t: Tensor, wanted: NumpyDtype, *, copy: bool = False, memory_forma
     """The tensor in another dtype: itself if nothing is to be done."""
     array = t._array
     if array.dtype == wanted:
-        return copy_of(t, "ToCopyBackward0", memory_format) if copy else t
+        moved = memory_format in (channels_last, channels_last_3d) and not in_format(array, memory_format)
+        return copy_of(t, "ToCopyBackward0", memory_format) if copy or moved else t
     if array.dtype.kind == "c" and wanted.kind not in "cb":
         warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=3)
         array = array.real
-    out = wrap(state.compute(lambda: array.astype(wanted, order_of(array, memory_format))))
+    out = wrap(state.compute(copied, array, wanted, memory_format))
     edges = edges_of((t,)) if wanted.kind in "fc" else None
     if edges is not None:
         if wanted.kind == "c":

@@ -385,6 +385,8 @@ def logspace(start: Any, end: Any, steps: Any, base: float = 10.0, *, dtype: Num
     """Make a tensor of powers of a base whose exponents are evenly spaced from start to end."""
     first, last = (_end(x, "logspace", n) for x, n in ((start, "start"), (end, "end")))
     wanted = dtype or _spaced_dtype(first, last)
+    if wanted.kind in "iu":
+        first, last = int(first), int(last)
     precision = np.dtype(np.float64) if wanted.kind in "iuf" else wanted
     exponents = spaced(first, last, _steps(steps, "logspace"), precision)
     powers: Array = state.compute(np.power, base, exponents)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from jitgrad.eager.dtypes import can_cast
+from jitgrad.eager.dtypes import C_NAMES, can_cast
 from jitgrad.eager.inplace import guard, inplace
 from jitgrad.eager.modes import state
 from jitgrad.eager.tensor import Tensor, version_of
@@ -17,16 +17,17 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def define(
-    *names: str, method: bool = True, in_place: bool = False, out: bool = False
+    *names: str, method: bool = True, in_place: bool = False, out: bool = False, exact: bool = False
 ) -> Callable[[Function], Function]:
     """Declare a function of tensors, and the method of the same names.
 
     Without names, the function's own is taken. `in_place` adds the method with a trailing underscore; `out`
-    lets the function, though not the method, write its result into a tensor given as `out=`.
+    lets the function, though not the method, write its result into a tensor given as `out=`, which has to be
+    of the result's own dtype if `exact`.
     """
 
     def declare(function: Function) -> Function:
-        public = with_out(function) if out else function
+        public = with_out(function, exact) if out else function
         for name in names or (function.__name__.strip("_"),):
             if method:
                 setattr(Tensor, name, function)
@@ -57,7 +58,7 @@ def _operator(function: Callable[..., Any]) -> Callable[..., Any]:
     return operator
 
 
-def with_out(function: Function) -> Function:
+def with_out(function: Function, exact: bool = False) -> Function:
     """The function with an `out=` tensor (or a tuple of them) that the result is written to and returned."""
 
     @functools.wraps(function)
@@ -72,6 +73,8 @@ def with_out(function: Function) -> Function:
             for target, result in zip(
                 targets, results if isinstance(results, tuple) else (results,), strict=True
             ):
+                if exact:
+                    _must_be_of(target, result)
                 _fill(target, result, function.__name__)
         finally:
             state.grad = before
@@ -89,6 +92,12 @@ def _no_gradients(name: str, args: Iterable[Any], targets: Iterable[Any]) -> Non
             f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of "
             "the arguments requires grad."
         )
+
+
+def _must_be_of(target: Tensor, result: Tensor) -> None:
+    given, wanted = (C_NAMES.get(t.dtype, t.dtype.name) for t in (target, result))
+    if given != wanted:
+        raise RuntimeError(f"Expected out tensor to have dtype {wanted}, but got {given} instead")
 
 
 def _fill(target: Tensor, result: Tensor, name: str) -> None:

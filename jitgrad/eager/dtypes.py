@@ -105,6 +105,17 @@ CONSTRUCTORS = {
     "LongTensor": int64,
     "BoolTensor": bool_,
 }
+C_NAMES = {
+    float32: "float",
+    float64: "double",
+    float16: "c10::Half",
+    int64: "long int",
+    int32: "int",
+    bool_: "bool",
+    uint8: "unsigned char",
+    int8: "signed char",
+    int16: "short int",
+}
 TYPE_NAMES = {d: name for name, d in CONSTRUCTORS.items()}
 
 

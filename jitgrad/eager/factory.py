@@ -215,10 +215,23 @@ def blank_like(array: Array, dtype: NumpyDtype | None = None, memory_format: Any
     return blank(array.shape, dtype or array.dtype, memory_format)
 
 
-def order_of(array: Array, memory_format: Any = None) -> Any:
+def in_format(array: Array, memory_format: Any) -> bool:
+    """Whether an array's elements lie as a memory format asks for, as far as its shape has such an order."""
+    if memory_format in (channels_last, channels_last_3d):
+        rank = 4 if memory_format is channels_last else 5
+        return array.ndim == rank and bool(np.moveaxis(array, 1, -1).flags.c_contiguous)
+    return bool(array.flags.c_contiguous)
+
+
+def copied(array: Array, dtype: NumpyDtype | None = None, memory_format: Any = None) -> Array:
+    """A copy of an array in a dtype and a memory format."""
+    out = blank_like(array, dtype, memory_format)
+    np.copyto(out, array, "unsafe")
+    return out
+
+
+def order_of(array: Array) -> Any:
     """The order, as NumPy names it, in which a copy of an array keeps its strides, if it is to do so."""
-    if memory_format not in (None, preserve_format):
-        return "C"
     return "C" if any(s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)) else "K"
 
 

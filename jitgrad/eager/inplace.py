@@ -12,7 +12,7 @@ from jitgrad.eager.dispatch import apply_function, arrays_of
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
 from jitgrad.eager.tape import Edge, Record, operation
-from jitgrad.eager.tensor import Tensor, version_of, why_fixed
+from jitgrad.eager.tensor import Tensor, memory_of, version_of, why_fixed
 from jitgrad.eager.views import Steps, read, read_blank
 from jitgrad.ir import Node
 from jitgrad.ops.structure import cast
@@ -36,6 +36,11 @@ def guard(t: Tensor) -> None:
         )
     if not array.flags.writeable:
         raise RuntimeError("the tensor's memory is read-only; clone() it before writing to it")
+    guard_tape(t)
+
+
+def guard_tape(t: Tensor) -> None:
+    """Refuse a change whose place on the tape could not be kept."""
     if not state.grad:
         return
     edge = t.edge()
@@ -154,7 +159,7 @@ class CopySlices(Record):
 def _write_base(t: Tensor, edge: Edge) -> None:
     view = t._view
     assert view is not None
-    base = view.base
+    base = memory_of(view.base)
     record: Any = CopySlices((base._edge, edge), ((base._array.shape, base._array.dtype),))
     record.steps = tuple(step for way in view.way for step in way.steps)
     base._edge = (record, 0)

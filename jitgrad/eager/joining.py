@@ -345,7 +345,6 @@ def _chosen(x: Node, places: Node) -> Any:
     return take(x, places, axis=0)
 
 
-@define()
 def combinations(input: Any, r: Any = 2, with_replacement: bool = False) -> Tensor:
     """Return all ways to take r elements of a vector in their order, one in each row.
 

@@ -9,18 +9,25 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager.arithmetic import in_common_dtype
-from jitgrad.eager.arranging import diagonal as _diagonal
 from jitgrad.eager.define import define, with_out
-from jitgrad.eager.differences import cross_along
+from jitgrad.eager.diagonals import diagonal as _diagonal
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.factors import cholesky_ex as cholesky_ex
 from jitgrad.eager.factors import eigh as eigh
 from jitgrad.eager.factors import eigvalsh as eigvalsh
+from jitgrad.eager.factors import linalg_cholesky as cholesky
+from jitgrad.eager.factors import linalg_det as det
+from jitgrad.eager.factors import linalg_lu as lu
+from jitgrad.eager.factors import linalg_lu_solve as lu_solve
+from jitgrad.eager.factors import linalg_qr as qr
+from jitgrad.eager.factors import linalg_slogdet as slogdet
+from jitgrad.eager.factors import linalg_svd as svd
 from jitgrad.eager.factors import lu_factor as lu_factor
 from jitgrad.eager.factors import lu_factor_ex as lu_factor_ex
 from jitgrad.eager.factors import svdvals as svdvals
 from jitgrad.eager.matrices import LinAlgError as LinAlgError
 from jitgrad.eager.matrices import invertible, matrix, singular
+from jitgrad.eager.norms import linalg_norm as norm
 from jitgrad.eager.norms import matrix_norm as matrix_norm
 from jitgrad.eager.norms import vector_norm as vector_norm
 from jitgrad.eager.pointwise import mapped
@@ -37,12 +44,52 @@ from jitgrad.eager.solving import solve_triangular as solve_triangular
 from jitgrad.eager.solving import tensorinv as tensorinv
 from jitgrad.eager.solving import tensorsolve as tensorsolve
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
+from jitgrad.eager.vectors import cross_along
 from jitgrad.ir import Node
 from jitgrad.ops import matrices
 from jitgrad.ops.algebra import matmul as matmul_op
 from jitgrad.ops.structure import reduce_axes, sum_axes
 from jitgrad.ops.table import OPS
 from jitgrad.ops.values import concatenated, insert_axes
+
+__all__ = [
+    "LinAlgError",
+    "cholesky",
+    "cholesky_ex",
+    "cond",
+    "cross",
+    "det",
+    "diagonal",
+    "eigh",
+    "eigvalsh",
+    "inv",
+    "inv_ex",
+    "lstsq",
+    "lu",
+    "lu_factor",
+    "lu_factor_ex",
+    "lu_solve",
+    "matmul",
+    "matrix_exp",
+    "matrix_norm",
+    "matrix_power",
+    "matrix_rank",
+    "multi_dot",
+    "norm",
+    "pinv",
+    "qr",
+    "slogdet",
+    "solve",
+    "solve_ex",
+    "solve_triangular",
+    "svd",
+    "svdvals",
+    "tensorinv",
+    "tensorsolve",
+    "vander",
+    "vecdot",
+    "vector_norm",
+]
 
 # Products -------------------------------------------------------------------------------------------------
 

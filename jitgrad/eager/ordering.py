@@ -1,9 +1,8 @@
-"""Sorts tensors, finds elements by rank, and runs sums, products and extremes along an axis."""
+"""Sorts tensors, and finds elements by their rank."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,27 +10,22 @@ import numpy as np
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.factory import integer_argument
-from jitgrad.eager.inplace import inplace
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import only_kinds, wrong_combination
-from jitgrad.eager.reduction import accumulated, not_empty
+from jitgrad.eager.reduction import not_empty
 from jitgrad.eager.results import named_result
+from jitgrad.eager.running import lifted
 from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
-from jitgrad.ops import ranks, scans, sequences
+from jitgrad.ops import ranks
 from jitgrad.ops.statistics import sum_
-from jitgrad.ops.structure import cast, reshape
+from jitgrad.ops.structure import reshape
 from jitgrad.ops.values import size_of
 
 __all__ = [
     "argsort",
-    "cummax",
-    "cummin",
-    "cumprod",
-    "cumsum",
     "kthvalue",
-    "logcumsumexp",
     "median",
     "mode",
     "msort",
@@ -43,26 +37,12 @@ __all__ = [
 ]
 
 
-def _lifted(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function of nodes with a 0-d argument seen as one axis of size 1."""
-
-    def lifted(x: Node, **params: Any) -> Any:
-        if x.shape:
-            return function(x, **params)
-        found = function(reshape(x, shape=(1,)), **params)
-        if isinstance(found, tuple):
-            return tuple(reshape(y, shape=()) for y in found)
-        return reshape(found, shape=())
-
-    return lifted
-
-
 # Sorting --------------------------------------------------------------------------------------------------
 
 _sort_result = named_result("sort", "values indices")
 
 
-@_lifted
+@lifted
 def _sorted(x: Node, axis: int, descending: bool) -> Any:
     return ranks.sort_with_index(x, axis, descending)
 
@@ -105,7 +85,7 @@ def msort(input: Any) -> Tensor:
 # Elements by rank -----------------------------------------------------------------------------------------
 
 
-@_lifted
+@lifted
 def _largest(x: Node, k: int, axis: int, largest: bool) -> Any:
     return ranks.topk(x, k, axis, largest)
 
@@ -133,7 +113,7 @@ def topk(input: Any, k: Any, dim: Any = -1, largest: bool = True, sorted: bool =
     return _topk_result(apply_function(_largest, (x,), params, "TopkBackward0"))
 
 
-@_lifted
+@lifted
 def _kth(x: Node, k: int, axis: int, keepdims: bool) -> Any:
     return _kept(ranks.kthvalue(x, k, axis, True), axis, keepdims)
 
@@ -167,7 +147,7 @@ def kthvalue(input: Any, k: Any, dim: Any = -1, keepdim: bool = False) -> Any:
     return _kth_result(apply_function(_kth, (x,), params, "KthvalueBackward0"))
 
 
-@_lifted
+@lifted
 def _most_frequent(x: Node, axis: int, keepdims: bool) -> Any:
     return _kept(ranks.mode(x, axis, True), axis, keepdims)
 
@@ -193,7 +173,7 @@ def mode(input: Any, dim: Any = -1, keepdim: bool = False) -> Any:
 # Medians --------------------------------------------------------------------------------------------------
 
 
-@_lifted
+@lifted
 def _middle(x: Node, axis: int, keepdims: bool, skip_nan: bool) -> Any:
     return _kept(ranks.lower_median(x, axis, True, skip_nan), axis, keepdims)
 
@@ -308,95 +288,3 @@ nanquantile = _quantile(
     True,
     "Return the element at a share q of the way through the sorted ones that are not NaN.",
 )
-
-
-# Running values -------------------------------------------------------------------------------------------
-
-
-@_lifted
-def _running_sum(x: Node, axis: int) -> Any:
-    return sequences.cumsum(x, axis, x.dtype)
-
-
-@_lifted
-def _running_product(x: Node, axis: int) -> Any:
-    return sequences.cumprod(x, axis, x.dtype)
-
-
-def _running(name: str, function: Any, doc: str) -> Any:
-    recorded = f"{name.title()}Backward0"
-
-    def running(input: Any, dim: Any, *, dtype: Any = None) -> Tensor:
-        x = require_tensor(input, name)
-        params = {"axis": dimension(dim, x.ndim)}
-        return apply_function(function, (x,), params, recorded, [accumulated(x._array, dtype, name)])  # type: ignore[no-any-return]
-
-    def in_place(self: Tensor, dim: Any, *, dtype: Any = None) -> Tensor:
-        only_kinds(f"{name}_out_cpu", "iufc", self._array.dtype)
-        return inplace(running)(self, dim, dtype=dtype)
-
-    running.__name__ = running.__qualname__ = name
-    running.__doc__ = doc
-    define(f"{name}_")(in_place)
-    return define(name, out=True)(running)
-
-
-cumsum = _running(
-    "cumsum", _running_sum, "Return the sum of all elements up to each along an axis; integers give int64."
-)
-cumprod = _running(
-    "cumprod",
-    _running_product,
-    "Return the product of all elements up to each along an axis; integers give int64.",
-)
-
-
-@_lifted
-def _running_log_sum(x: Node, axis: int) -> Any:
-    return scans.logcumsumexp(x, axis)
-
-
-@define(out=True)
-def logcumsumexp(input: Any, dim: Any) -> Tensor:
-    """Return log(cumsum(exp(input))) along an axis, without overflow."""
-    x = require_tensor(input, "logcumsumexp")
-    axis = dimension(dim, x.ndim)
-    only_kinds("logcumsumexp_out_cpu", "f", x._array.dtype)
-    return apply_function(_running_log_sum, (x,), {"axis": axis}, "LogcumsumexpBackward0")  # type: ignore[no-any-return]
-
-
-@_lifted
-def _running_largest(x: Node, axis: int) -> Any:
-    return scans.cummax(x, axis)
-
-
-@_lifted
-def _running_smallest(x: Node, axis: int) -> Any:
-    return scans.cummin(x, axis)
-
-
-def _extreme_so_far(name: str, function: Any, kind: str) -> Any:
-    result = named_result(name, "values indices")
-
-    def extreme(input: Any, dim: Any) -> Any:
-        x = require_tensor(input, name)
-        axis = dimension(dim, x.ndim)
-        if x._array.dtype.kind == "b":
-            values, places = apply_function(_of_bools, (x,), {"axis": axis, "function": function}, name)
-            return result(values, places)
-        return result(apply_function(function, (x,), {"axis": axis}, f"{name.title()}Backward0"))
-
-    extreme.__name__ = name
-    extreme.__doc__ = (
-        f"Return the {kind} element so far along an axis, and where it is; of equal ones the last."
-    )
-    return define(name, out=True)(extreme)
-
-
-def _of_bools(x: Node, axis: int, function: Any) -> Any:
-    values, places = function(cast(x, dtype=np.dtype(np.uint8)), axis=axis)
-    return cast(values, dtype=x.dtype), places
-
-
-cummax = _extreme_so_far("cummax", _running_largest, "largest")
-cummin = _extreme_so_far("cummin", _running_smallest, "smallest")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
+from jitgrad.eager.arithmetic import shape_error
 from jitgrad.eager.define import define, operators
 from jitgrad.eager.dispatch import apply_function, apply_op
 from jitgrad.eager.tensor import Tensor, require_tensor
@@ -37,20 +38,11 @@ __all__ = [
     "vdot",
 ]
 
-_NAMES = {
-    "float32": "float",
-    "float64": "double",
-    "float16": "c10::Half",
-    "int64": "long int",
-    "int32": "int",
-}
-_NAMES |= {"bool": "bool", "uint8": "unsigned char", "int8": "signed char", "int16": "short int"}
-
 
 def _same_dtype(*tensors: Tensor) -> None:
-    first, second = (t._array.dtype for t in tensors[:2])
-    if first != second:
-        names = [_NAMES.get(d.name, d.name) for d in (first, second)]
+    first, second = (t.dtype for t in tensors[:2])
+    if first is not second:
+        names = [dtypes.C_NAMES.get(d, d.name) for d in (first, second)]
         raise RuntimeError(f"expected m1 and m2 to have the same dtype, but got: {names[0]} != {names[1]}")
 
 
@@ -168,14 +160,10 @@ def matmul(input: Any, other: Any) -> Tensor:
 
 
 def _broadcastable(first: tuple[int, ...], second: tuple[int, ...]) -> None:
-    for back in range(1, min(len(first), len(second)) + 1):
-        n, m = first[-back], second[-back]
-        if n != m and 1 not in (n, m):
-            place = max(len(first), len(second)) - back
-            raise RuntimeError(
-                f"The size of tensor a ({n}) must match the size of tensor b ({m}) at non-singleton "
-                f"dimension {place}"
-            )
+    try:
+        np.broadcast_shapes(first, second)
+    except ValueError:
+        raise shape_error([first, second]) from None
 
 
 @define("outer", "ger", out=True)
@@ -285,12 +273,21 @@ def _add_product(
         _same_dtype(x, y)
         _fits(name, base, x, y, product)
         if x._array.dtype.kind in "iub":
-            beta, alpha = int(beta), int(alpha)
+            beta, alpha = (_integer(name, n, v, x) for n, v in (("beta", beta), ("alpha", alpha)))
         params = {"beta": beta, "alpha": alpha, "product": product}
         return apply_function(_combined, (base, x, y), params, f"{name.title()}Backward0")  # type: ignore[no-any-return]
 
     function.__name__, function.__doc__ = name, doc
     return define(name, in_place=True, out=True)(_renamed(function, arguments))
+
+
+def _integer(name: str, argument: str, value: Any, x: Tensor) -> Any:
+    """A factor of integers or of bools; addr refuses floats, where the others cut them."""
+    if name == "addr" and isinstance(value, float):
+        raise RuntimeError(
+            f"For integral input tensors, argument {argument} must not be a floating point number."
+        )
+    return bool(value) if x._array.dtype.kind == "b" else int(value)
 
 
 def _renamed(function: Any, arguments: tuple[str, str]) -> Any:

@@ -308,7 +308,7 @@ _largest, _smallest = _extreme(OPS["max"]), _extreme(OPS["min"])
 def _chosen(x: Node, index: Node, axis: int, keepdim: bool) -> Any:
     """One element of each row, by its position there."""
     if not x.shape:
-        return x * 1
+        return x
     picked = gather_along(x, insert_axes(index, (axis,)), axis)
     return picked if keepdim else squeezed(picked, axis)
 
@@ -407,7 +407,7 @@ amin = _shared(
 )
 
 
-@define(out=True)
+@define(out=True, exact=True)
 def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
     """Return the smallest and the largest element, of all or along one dimension."""
     x = require_tensor(input, "aminmax")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -268,7 +269,7 @@ def _no_negative(std: Any) -> None:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
 
 
-@define()
+@define(out=True)
 def bernoulli(input: Tensor, p: Any = None, *, generator: Generator | None = None) -> Tensor:
     """Make a tensor of zeros and ones: ones with the probabilities in a tensor, or with probability p."""
     array = require_tensor(input, "bernoulli")._array
@@ -298,7 +299,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     return _recorded(np.asarray(values).astype(counts.dtype), (count, prob), "BinomialBackward0")
 
 
-@define()
+@define(out=True)
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:
@@ -348,11 +349,12 @@ def _filler(name: str) -> Callable[[Callable[..., Array]], None]:
 
     def declare(sample: Callable[..., Array]) -> None:
         recorded = f"{name.title().replace('_', '')}Backward0"
+        kinds = {p.name: str(p.annotation) for p in [*inspect.signature(sample).parameters.values()][3:]}
 
         def method(self: Tensor, *parameters: Any, generator: Any = None, **named: Any) -> Tensor:
-            array = self._array
-            draw = source(generator, f"{name}_")
-            values = state.compute(_sampled, sample, draw, array.shape, array.dtype, parameters, named)
+            given = _parameters(f"{name}_", kinds, parameters, named)
+            array, draw = self._array, source(generator, f"{name}_")
+            values = state.compute(_sampled, sample, draw, array.shape, array.dtype, given)
             return overwrite(self, wrap(values), recorded)
 
         method.__name__ = method.__qualname__ = f"{name}_"
@@ -362,11 +364,46 @@ def _filler(name: str) -> Callable[[Callable[..., Array]], None]:
     return declare
 
 
+def _parameters(
+    function: str, kinds: dict[str, str], given: tuple[Any, ...], named: dict[str, Any]
+) -> dict[str, Any]:
+    """The parameters of a distribution by name, as numbers; TypeError for what is none."""
+    if len(given) > len(kinds):
+        raise TypeError(
+            f"{function}() takes from 0 to {len(kinds)} positional arguments but {len(given)} were given"
+        )
+    values = dict(zip(kinds, given, strict=False))
+    for name, value in named.items():
+        own = "from_" if name == "from" else name
+        if own not in kinds:
+            raise TypeError(f"{function}() got an unexpected keyword argument '{name}'")
+        if own in values:
+            raise TypeError(f"{function}() got multiple values for argument '{name}'")
+        values[own] = value
+    for place, (name, kind) in enumerate(kinds.items(), 1):
+        if name in values:
+            values[name] = _parameter(function, name, place, kind, values[name])
+    return values
+
+
+def _parameter(function: str, name: str, place: int, kind: str, value: Any) -> Any:
+    if isinstance(value, Tensor):
+        if kind == "Any":
+            return value
+        if not value.ndim and not value.requires_grad:
+            value = value._array.item()
+    if isinstance(value, int if "int" in kind else (int, float)) or (value is None and "None" in kind):
+        return value
+    raise TypeError(
+        f"{function}(): argument '{name.rstrip('_')}' (position {place}) must be "
+        f"{'int' if 'int' in kind else 'float'}, not {type(value).__name__}"
+    )
+
+
 def _sampled(
-    sample: Callable[..., Any], draw: Any, shape: Any, dtype: NumpyDtype, parameters: Any, named: Any
+    sample: Callable[..., Any], draw: Any, shape: Any, dtype: NumpyDtype, parameters: dict[str, Any]
 ) -> Array:
-    named = {"from_" if name == "from" else name: value for name, value in named.items()}
-    values: Array = np.asarray(sample(draw, shape, dtype, *parameters, **named)).astype(dtype)
+    values: Array = np.asarray(sample(draw, shape, dtype, **parameters)).astype(dtype)
     return values
 
 

@@ -276,7 +276,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Tensor, ...]:
         raise ValueError(f"'shape' cannot have negative values, but got {extents}")
     later = (math.prod(extents[i + 1 :]) for i in range(len(extents)))
     found = [places // step % n for n, step in zip(extents, later, strict=True)]
-    return wrap(np.stack(found, -1)).unbind(-1)  # type: ignore[no-any-return]
+    return wrap(np.stack(found, -1)).unbind(-1) if found else ()
 
 
 # Where values belong --------------------------------------------------------------------------------------

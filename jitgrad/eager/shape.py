@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from jitgrad.ops.structure import rearrange, slice_
 from jitgrad.ops.structure import reshape as reshape_op
 
 __all__ = [
+    "adjoint",
     "broadcast_shapes",
     "broadcast_tensors",
     "broadcast_to",
@@ -542,29 +544,29 @@ dsplit = _split_along("dsplit", lambda ndim: 2, 3)
 # Attributes -----------------------------------------------------------------------------------------------
 
 
-def _matrix(name: str, x: Tensor) -> None:
-    if x.ndim < 2 and not (x.ndim == 0 and name in ("T", "H")):
-        raise RuntimeError(
-            f"tensor.{name} is only supported on matrices or batches of matrices. Got {x.ndim}-D tensor."
-        )
-
-
 def _reversed(x: Tensor) -> Tensor:
     return _permuted(x, tuple(reversed(range(x.ndim))), "PermuteBackward0")
 
 
-def _transposed_matrix(name: str) -> property:
-    def read(x: Tensor) -> Tensor:
-        _matrix(name, x)
-        return _swapped(x, -2, -1, "TransposeBackward0") if x.ndim else x
+def _transposed_matrices(x: Tensor, name: str) -> Tensor:
+    if x.ndim == 0 and name in ("T", "H"):
+        return x
+    if x.ndim < 2:
+        raise RuntimeError(
+            f"tensor.{name} is only supported on matrices or batches of matrices. Got {x.ndim}-D tensor."
+        )
+    return _swapped(x, -2, -1, "TransposeBackward0")
 
-    return property(read)
+
+@define()
+def adjoint(input: Tensor) -> Tensor:
+    """Return a view with the last two axes exchanged: the transposes of real matrices."""
+    return _transposed_matrices(require_tensor(input, "adjoint"), "adjoint()")
 
 
 setattr(Tensor, "T", property(_reversed))  # noqa: B010
-setattr(Tensor, "mT", _transposed_matrix("mT"))  # noqa: B010
-setattr(Tensor, "mH", _transposed_matrix("mH"))  # noqa: B010
-setattr(Tensor, "H", _transposed_matrix("H"))  # noqa: B010
+for _name in ("mT", "mH", "H"):
+    setattr(Tensor, _name, property(functools.partial(_transposed_matrices, name=_name)))
 
 
 def broadcast_shapes(*shapes: Any) -> Size:

@@ -24,8 +24,8 @@ NOT_A_LEAF = (
 class View:
     """How a tensor lies in the memory of another, its base: the steps from there, and when last checked.
 
-    `way` holds functions from tensor to tensor. `multiple` names the function that made several views at once,
-    which may not be written to.
+    `way` holds functions from tensor to tensor. `multiple` names the function that made several views at once
+    or why else the view may not be written to: CUSTOM.
     """
 
     __slots__ = ("base", "multiple", "recorded", "seen", "way")
@@ -319,6 +319,11 @@ def why_fixed(view: View) -> str:
     return CUSTOM if view.multiple == CUSTOM else MULTIPLE
 
 
+def memory_of(base: Tensor) -> Tensor:
+    """The base of a view, as it was when the view was made, if it has been given another shape since."""
+    return base if base._view is None else base._view.base
+
+
 def refresh(t: Tensor, view: View) -> None:
     """Give a view its place on the tape again after its base was written to."""
     version = view.base._version_box
@@ -333,7 +338,7 @@ def refresh(t: Tensor, view: View) -> None:
     view.seen = version[0]
     if view.base.edge() is None and not view.base._requires:
         return
-    out = view.base
+    out = memory_of(view.base)
     before, state.grad = state.grad, True
     try:
         for step in view.way:

@@ -134,7 +134,11 @@ def _applied(
     """The function of a floating tensor, written into the tensor itself if `inplace`."""
     x = require_tensor(input, name)
     only_kinds(kernel, "f", x._array.dtype)
-    return _placed(x, lambda: mapped(function, title(name), (x,), [x._array], **params), inplace)
+    recorded = title(name, int(inplace and name in _RECORDED_APART))
+    return _placed(x, lambda: mapped(function, recorded, (x,), [x._array], **params), inplace)
+
+
+_RECORDED_APART = ("celu", "elu", "leaky_relu")  # whose steps in place PyTorch gives a number of their own
 
 
 def _placed(x: Tensor, compute: Callable[[], Tensor], inplace: bool) -> Tensor:
@@ -205,7 +209,7 @@ def selu(input: Any, inplace: bool = False) -> Tensor:
     params = {"alpha": _SELU_ALPHA * _SELU_SCALE, "scale": _SELU_SCALE, "inner": 1.0}
     x = require_tensor(input, "selu")
     only_kinds("elu_cpu", "f", x._array.dtype)
-    return _placed(x, lambda: mapped(_elu, "EluBackward0", (x,), [x._array], **params), inplace)
+    return _placed(x, lambda: mapped(_elu, title("elu", int(inplace)), (x,), [x._array], **params), inplace)
 
 
 def selu_(input: Any) -> Tensor:
@@ -317,7 +321,9 @@ def threshold(input: Any, threshold: Any, value: Any, inplace: bool = False) -> 
     only_kinds("threshold_cpu", "iuf", x._array.dtype)
     number = float if x._array.dtype.kind == "f" else int
     params = {"limit": number(threshold), "value": number(value)}
-    return _placed(x, lambda: mapped(_threshold, "ThresholdBackward0", (x,), [x._array], **params), inplace)
+    return _placed(
+        x, lambda: mapped(_threshold, title("threshold", int(inplace)), (x,), [x._array], **params), inplace
+    )
 
 
 def threshold_(input: Any, threshold: Any, value: Any) -> Tensor:
@@ -326,7 +332,7 @@ def threshold_(input: Any, threshold: Any, value: Any) -> Tensor:
     guard(x)
     number = float if x._array.dtype.kind == "f" else int
     params = {"limit": number(threshold), "value": number(value)}
-    return write(x, mapped(_threshold, "ThresholdBackward0", (x,), [x._array], **params))
+    return write(x, mapped(_threshold, "ThresholdBackward1", (x,), [x._array], **params))
 
 
 def prelu(input: Any, weight: Any) -> Tensor:
@@ -363,7 +369,7 @@ def rrelu(
     else:
         slopes = (lower + upper) / 2
     slopes = np.asarray(slopes, x._array.dtype)
-    name = "RreluWithNoiseBackward0"
+    name = title("rrelu_with_noise", int(inplace))
     return _placed(x, lambda: mapped(_rrelu, name, (x, slopes), [x._array, slopes]), inplace)
 
 

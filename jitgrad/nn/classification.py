@@ -241,17 +241,20 @@ def _expected(x: Node, target: Node, *weights: Node, reduction: str, smoothing: 
 # Yes or no ------------------------------------------------------------------------------------------------
 
 
+_LEAST = float(np.float32(1e-12))
+
+
 def _two_logarithms(x: Node, y: Node) -> Any:
     """-y log(x) - (1 - y) log(1 - x), each logarithm at least -100.
 
-    Where x is 0 or 1 its derivative is PyTorch's, (x - y) * 1e12.
+    Where x is 0 or 1 its derivative is PyTorch's, (x - y) / 1e-12.
     """
     sure = equal(x, 0) | equal(x, 1)
     inner = where(sure, 0.5, x)
     constant = stop_gradient(x)
     yes = where(equal(x, 0), -100, where(sure, 0, OPS["clamp_min"](log(inner), -100)))
     no = where(equal(x, 1), -100, where(sure, 0, OPS["clamp_min"](log1p(-inner), -100)))
-    slope = where(sure, (x - constant) * ((constant - y) * 1e12), 0)
+    slope = where(sure, (x - constant) * ((constant - y) / _LEAST), 0)
     return (y - 1) * no - y * yes + slope
 
 

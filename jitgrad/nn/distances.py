@@ -8,8 +8,8 @@ import numpy as np
 
 from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.define import with_out
-from jitgrad.eager.differences import pdist as pdist
 from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.distances import pdist as pdist
 from jitgrad.eager.norms import length
 from jitgrad.eager.operands import scalar_type
 from jitgrad.eager.pointwise import mapped

@@ -76,8 +76,8 @@ def _measured(
     `recorded` names the step without and with weights where PyTorch records the reduction apart.
     """
     x, y = _both(name, *given[:2])
-    reduction, weight = reduction_of(*legacy), given[2]
     warn_of_sizes(x, y)
+    reduction, weight = reduction_of(*legacy), given[2]
     operands = (x, y) if weight is None else (x, y, weight)
     arrays = in_common_dtype(name, *operands)
     only_kinds(kernel, kinds, arrays[0].dtype)
