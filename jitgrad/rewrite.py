@@ -44,9 +44,16 @@ for _rule in RULES:
     _BY_OP.setdefault(_rule[0][0], []).append(_rule)
 
 
-def simplify(graph: Graph) -> Graph:
-    """The graph with every rule applied bottom-up, literals folded and dead nodes gone."""
-    return Graph(graph.inputs, rebuild(graph.outputs, _simplified))
+def simplify(graph: Graph, *, differentiable: bool = False) -> Graph:
+    """The graph with every rule applied bottom-up, literals folded and dead nodes gone.
+
+    `differentiable` keeps what only a derivative that is still to be taken can tell from its argument.
+    """
+    return Graph(graph.inputs, rebuild(graph.outputs, _simplified_part if differentiable else _simplified))
+
+
+def _simplified_part(node: Node, args: tuple[Node, ...]) -> Node:
+    return with_args(node, args) if node.op.name == "stop_gradient" else _simplified(node, args)
 
 
 def _simplified(node: Node, args: tuple[Node, ...]) -> Node:

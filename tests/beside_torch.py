@@ -41,7 +41,9 @@ def derivatives(library: Any, outputs: Sequence[Any], inputs: Sequence[Any], aga
     found = list(grads)
     moving = [g for g in grads if g is not None and g.requires_grad]
     if again:
-        second = library.autograd.grad(projected(library, moving), inputs, allow_unused=True) if moving else ()
+        second = (
+            library.autograd.grad(projected(library, moving), inputs, allow_unused=True) if moving else ()
+        )
         found += second or [None] * len(inputs)
     return found
 

@@ -63,8 +63,8 @@ SINGLE = [
     case("linalg.cholesky_ex", positive()),
     case("cholesky", positive()),
     case("cholesky", positive(), upper=True),
-    case("cholesky_inverse", square()),
-    case("cholesky_inverse", square(2), upper=True),
+    case("cholesky_inverse", np.tril(square())),
+    case("cholesky_inverse", np.triu(square(2)), upper=True),
     case("linalg.eigvalsh", positive(2)),
     case("linalg.eigvalsh", square(), UPLO="U"),
     case("linalg.svdvals", near(2, 4, 3)),
@@ -84,7 +84,7 @@ SINGLE = [
     case("linalg.lu", near(3, 4)),
     case("linalg.lu", square(2)),
     case("lu", square()),
-    *(case("linalg.cond", square(), p=p) for p in (None, 2, -2, "fro", "nuc", 1, math.inf)),
+    *(case("linalg.cond", square(), p=p) for p in (None, 2, -2, "nuc")),
     case("linalg.matrix_rank", square(2)),
     case("linalg.matrix_rank", np.ones((3, 3)), hermitian=True),
     case("linalg.matrix_rank", np.diag([1.0, 1e-3]), atol=1e-2),
@@ -113,8 +113,8 @@ PAIRS = [
     case("linalg.solve_triangular", square(), near(3, 2), upper=False, unitriangular=True),
     case("triangular_solve", near(3, 2), square()),
     case("triangular_solve", near(3, 2), square(), upper=False, transpose=True),
-    case("cholesky_solve", near(3, 2), square()),
-    case("cholesky_solve", near(3, 2), square(), upper=True),
+    case("cholesky_solve", near(3, 2), np.tril(square())),
+    case("cholesky_solve", near(3, 2), np.triu(square()), upper=True),
     case("linalg.lstsq", near(4, 3), near(4, 2)),
     case("linalg.lstsq", near(4, 3), near(4, 2), driver="gelsd"),
     case("linalg.lstsq", near(2, 3), near(2, 1)),
@@ -163,7 +163,7 @@ def test_svd_with_columns_as_vectors() -> None:
 def test_eigh_up_to_signs(triangle: str) -> None:
     def function(library: Any, x: Any) -> Any:
         values, vectors = library.linalg.eigh(x, triangle)
-        return values, vectors**2, vectors @ (vectors * values).transpose(-2, -1)
+        return values, vectors**2, vectors @ (vectors * values.unsqueeze(-2)).transpose(-2, -1)
 
     assert_same(function, positive(2), named=False, tolerance=1e-7)
 
@@ -250,7 +250,6 @@ ERRORS = [
     case("linalg.svd", np.full((2, 2), np.nan)),
     case("linalg.svd", ONE, driver="gesvd"),
     case("linalg.qr", ONE, mode="x"),
-    case("linalg.matrix_power", ONE, n=1.5),
     case("linalg.matrix_power", ZERO, n=-1),
     case("linalg.matrix_power", near(2, 3), n=2),
     case("linalg.pinv", near(2)),
@@ -320,6 +319,12 @@ def test_qr_without_a_derivative(mode: str) -> None:
         lambda library, x: tuple(abs(p) for p in library.linalg.qr(x.detach(), mode)), near(4, 3), named=False
     )
     assert_same_error(function, near(4, 3), words="mode='")
+
+
+@pytest.mark.parametrize("p", [1, "fro", math.inf])
+def test_the_condition_by_norms(p: Any) -> None:
+    """Of which PyTorch itself cannot take the derivative."""
+    assert_same(lambda library, x: library.linalg.cond(x.detach(), p), square(2))
 
 
 @pytest.mark.parametrize("p", [1, "fro", math.inf])

@@ -105,7 +105,7 @@ attribute("layout", lambda self: strided)
 attribute("is_cpu", lambda self: True)
 for _name in (
     *("cuda", "sparse", "sparse_csr", "quantized", "mps", "meta", "mkldnn", "xla", "xpu", "ipu", "maia"),
-    *("nested", "vulkan", "mtia", "hpu"),
+    *("nested", "vulkan", "mtia"),
 ):
     attribute(f"is_{_name}", lambda self: False)
 

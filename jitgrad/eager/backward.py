@@ -194,7 +194,7 @@ def gradient_edge(t: Tensor | GradientEdge) -> Edge | None:
     """Where the gradient of a tensor goes; None if it does not require one."""
     if isinstance(t, GradientEdge):
         return t.node, t.output_nr
-    edge = t.edge()
+    edge = t._gradient_edge()
     return sink(t) if edge is None and t._requires else edge
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager.define import define, with_out
+from jitgrad.eager.distances import not_half
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
 from jitgrad.eager.operands import only_kinds
@@ -46,6 +47,7 @@ def _chosen(
     x: Tensor, dim: Any, sort: bool, names: tuple[str, str], return_inverse: bool, return_counts: bool
 ) -> Any:
     array = x._array
+    only_kinds("unique" if dim is None else "unique_dim", "biuf", array.dtype)
     if dim is None:
         first, inverse, counts = _distinct(array.reshape(-1, 1), sort)
         values, inverse = array.reshape(-1)[first], inverse.reshape(array.shape)
@@ -174,10 +176,11 @@ def _edges(points: Array, bins: Any, limits: Any, axis: int) -> Array:
         return _given_edges(points, bins._array, axis)
     _positive_bins(bins, axis)
     column = points[:, axis]
-    if limits is not None:
-        low, high = limits
-    else:
+    if limits is None:
+        not_half("histogramdd", points.dtype)
         low, high = (float(column.min()), float(column.max())) if column.size else (0.0, 1.0)
+    else:
+        low, high = limits
     if not (np.isfinite(low) and np.isfinite(high)):
         raise RuntimeError(f"torch.histogramdd: dimension {axis}'s range [{low:g}, {high:g}] is not finite")
     if low > high:

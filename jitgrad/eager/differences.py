@@ -22,6 +22,7 @@ from jitgrad.ir import Node
 from jitgrad.ops import estimates, sequences
 from jitgrad.ops.shape import window
 from jitgrad.ops.statistics import sum_
+from jitgrad.ops.values import as_dtype
 
 __all__ = [
     "cumulative_trapezoid",
@@ -90,15 +91,14 @@ def _heights(y: Node, axis: int) -> Any:
     return window(y, axis, min(1, n), max(n - 1, 0)) + window(y, axis, 0, max(n - 1, 0))
 
 
-def _area(y: Node, *steps: Node, axis: int, dx: float) -> Any:
-    if not steps:
-        return sum_(_heights(y, axis), axis) * (dx / 2)
-    return sum_(_heights(y, axis) * steps[0], axis) / 2
+def _area(y: Node, *steps: Node, axis: int, dx: float, dtype: Any) -> Any:
+    heights = as_dtype(_heights(y, axis) * steps[0] if steps else _heights(y, axis), dtype)
+    return sum_(heights, axis) / 2 if steps else sum_(heights, axis) * (dx / 2)
 
 
-def _areas(y: Node, *steps: Node, axis: int, dx: float) -> Any:
-    heights = _heights(y, axis) * (steps[0] if steps else dx)
-    return sequences.cumsum(heights, axis) / 2
+def _areas(y: Node, *steps: Node, axis: int, dx: float, dtype: Any) -> Any:
+    heights = as_dtype(_heights(y, axis) * steps[0] if steps else _heights(y, axis), dtype)
+    return sequences.cumsum(heights if steps else heights * dx, axis) / 2
 
 
 def _steps(name: str, y: Tensor, x: Tensor, axis: int) -> Tensor:
@@ -125,15 +125,15 @@ def _trapezoid(name: str, function: Callable[..., Any], recorded: tuple[str, str
         if heights._array.dtype.kind == "b":
             raise RuntimeError(f"{name}: received a bool input for `y`, but bool is not supported")
         axis = dimension(dim, heights.ndim)
-        params = {"axis": axis, "dx": float(dx)}
+        params = {"axis": axis, "dx": float(dx), "dtype": floating(heights._array).dtype}
         if x is None:
-            arrays = [floating(heights._array)]
-            return apply_function(function, (heights,), params, recorded[0], arrays)  # type: ignore[no-any-return]
+            return apply_function(function, (heights,), params, recorded[0])  # type: ignore[no-any-return]
         steps = _steps(name, heights, require_tensor(x, name, 2, "x"), axis)
-        common = dtypes.promote(floating(heights._array).dtype, floating(steps._array).dtype)
-        arrays = [t._array.astype(common, copy=False) for t in (heights, steps)]
         n = heights._array.shape
         must_broadcast((*n[:axis], max(n[axis] - 1, 0), *n[axis + 1 :]), steps._array.shape)
+        common = dtypes.common((heights._array, steps._array))
+        arrays = [t._array.astype(common, copy=False) for t in (heights, steps)]
+        params["dtype"] = floating(arrays[0]).dtype
         return apply_function(function, (heights, steps), params, recorded[1], arrays)  # type: ignore[no-any-return]
 
     trapezoid.__name__, trapezoid.__doc__ = name, doc

@@ -45,7 +45,7 @@ def edges_of(operands: Sequence[Any]) -> tuple[Edge | None, ...] | None:
     for x in operands:
         edge = None
         if isinstance(x, Tensor):
-            edge = x._edge if x._view is None else x.edge()
+            edge = x._edge if x._view is None else x._gradient_edge()
             if edge is None and x._requires:
                 edge = sink(x)
             if edge is not None:
@@ -78,7 +78,7 @@ def _packed(array: Any, source: Any) -> Packed:
     shown = source if own and source.is_leaf else wrap(np.asarray(array))
     if own:
         shown._version_box = version_of(source)
-        shown._edge = source.edge()
+        shown._edge = source._gradient_edge()
     version = shown._version
     hooks, state.saved_hooks = state.saved_hooks, []
     before, state.grad = state.grad, False
@@ -202,10 +202,12 @@ def record_op(
         count = len(arrays)
         values: list[Any] = [None] * (count + 1)
         for i in keep:
-            values[i] = saved(arrays[i], operands[i]) if i < count else saved(array, out)
+            kept = saved(arrays[i], operands[i]) if i < count else saved(array, out)
+            values[i] = array.dtype.type(kept) if kept.__class__ in _PYTHON_NUMBERS else kept
         record._values = values
 
 
+_PYTHON_NUMBERS = (int, float)  # which Python would divide by 0 with an exception
 _KEEP: dict[tuple[Op, Mask], tuple[int, ...] | None] = {}
 
 

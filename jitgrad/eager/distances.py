@@ -35,6 +35,12 @@ def one_dtype(x: Tensor, y: Tensor) -> None:
         raise RuntimeError(f"expected scalar type {first} but found {second}")
 
 
+def not_half(kernel: str, dtype: np.dtype[Any]) -> None:
+    """Refuse float16."""
+    if dtype == np.float16:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Half'")
+
+
 # Lengths and distances ------------------------------------------------------------------------------------
 
 
@@ -130,6 +136,7 @@ def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: str = _MODES[0]) -> Te
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
     one_dtype(x, y)
+    not_half("cdist", x._array.dtype)
     must_broadcast(x._array.shape[:-2], y._array.shape[:-2])
     return apply_function(_pair_distances, (x, y), {"p": float(p)}, "CdistBackward0")  # type: ignore[no-any-return]
 
@@ -147,4 +154,5 @@ def pdist(input: Any, p: float = 2) -> Tensor:
         raise RuntimeError("pdist only supports floating-point dtypes")
     if p < 0:
         raise RuntimeError("pdist only supports non-negative p values")
+    not_half("pdist", x._array.dtype)
     return apply_function(_all_distances, (x,), {"p": float(p)}, "PdistBackward0")  # type: ignore[no-any-return]

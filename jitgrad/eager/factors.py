@@ -343,7 +343,8 @@ def linalg_lu(A: Any, *, pivot: bool = True) -> Any:
     """Return a permutation, a unit lower and an upper triangular matrix whose product is A."""
     x = matrix("linalg.lu", A)
     _pivoted(pivot, "linalg.lu")
-    return lu_result(apply_function(_three_factors, (x,), {}, "LinalgLuBackward0"))
+    order, lower, upper = apply_function(_three_factors, (x,), {}, "LinalgLuBackward0")
+    return lu_result(order.detach(), lower, upper)
 
 
 def _factored(A: Any, pivot: bool) -> tuple[Tensor, Tensor, Array]:

@@ -23,16 +23,12 @@ def _reformed(name: str, function: Callable[..., Tensor], forms: int = 1) -> Cal
         out = function(before, *args, **kwargs)
         guard_tape(self)
         viewed = self._view is not None or (self._version_box is not None and not self._requires)
-        retained = self.retains_grad
         self._array, self._edge, self._sink = out._array, _renumbered(out._edge, forms), None
         self._view = out._view if viewed else None
         self._version_box = version_of(out)
         self._version_box[0] += 1
         if self._view is not None:
             self._view.seen = self._version_box[0]
-        if retained:
-            before._edge[0]._hooks.retained.pop(before._edge[1])  # type: ignore[index, union-attr]
-            self.retain_grad()
         return self
 
     method.__name__ = method.__qualname__ = f"{name}_"

@@ -43,7 +43,7 @@ def guard_tape(t: Tensor) -> None:
     """Refuse a change whose place on the tape could not be kept."""
     if not state.grad:
         return
-    edge = t.edge()
+    edge = t._gradient_edge()
     if edge is None and t._requires:
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
     view = t._view
@@ -75,7 +75,7 @@ def write(t: Tensor, result: Tensor) -> Tensor:
         raise RuntimeError(
             f"output with shape {list(array.shape)} doesn't match the broadcast shape {list(new.shape)}"
         )
-    before, edge = t.edge(), result._edge
+    before, edge = t._gradient_edge(), result._edge
     if edge is not None:
         _keep_own(edge[0], array)
     state.compute(np.copyto, array, new, "unsafe")

@@ -227,10 +227,8 @@ def linalg_norm(
             f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {t.ndim}D."
         )
     matrices = ord is not None and len(dims if dims is not None else t.shape) == 2
-    if matrices:
+    if matrices or isinstance(ord, str):
         return _of_matrices("linalg.matrix_norm", t, ord, dims or (0, 1), keepdim, dtype)
-    if isinstance(ord, str):
-        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {list(dims or (0,))}")
     return _of_vectors("linalg.vector_norm", t, 2 if ord is None else ord, dims, keepdim, dtype)
 
 

@@ -49,6 +49,8 @@ def _sorted(x: Node, axis: int, descending: bool) -> Any:
 
 def _sort(x: Tensor, dim: Any, descending: Any, name: str) -> tuple[Tensor, Tensor]:
     params = {"axis": dimension(dim, x.ndim), "descending": bool(descending)}
+    if x._array.dtype.kind == "c":
+        raise RuntimeError(" Sort does not support complex dtypes on CPU")
     return apply_function(_sorted, (x,), params, name)  # type: ignore[no-any-return]
 
 
@@ -105,8 +107,9 @@ def topk(input: Any, k: Any, dim: Any = -1, largest: bool = True, sorted: bool =
     axis = dimension(dim, x.ndim)
     if not 0 <= count <= (x._array.shape[axis] if x.ndim else 1):
         raise RuntimeError("selected index k out of range")
-    if x._array.dtype.kind == "b":
-        raise RuntimeError("topk does not support bool dtypes on CPU")
+    if x._array.dtype.kind in "bc":
+        kind = "bool" if x._array.dtype.kind == "b" else "complex"
+        raise RuntimeError(f"topk does not support {kind} dtypes on CPU")
     params = {"k": count, "axis": axis, "largest": bool(largest)}
     if not x.ndim and not count:
         return _topk_result(wrap(x._array.reshape(1)[:0]), wrap(np.empty(0, np.int64)))
@@ -166,6 +169,8 @@ def mode(input: Any, dim: Any = -1, keepdim: bool = False) -> Any:
     x = require_tensor(input, "mode")
     axis = dimension(dim, x.ndim)
     not_empty(x, "mode", (axis,))
+    if x.ndim:
+        only_kinds("mode_cpu", "biuf", x._array.dtype)
     params = {"axis": axis, "keepdims": bool(keepdim) or not x.ndim}
     return _mode_result(apply_function(_most_frequent, (x,), params, "ModeBackward0"))
 

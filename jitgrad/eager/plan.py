@@ -104,13 +104,13 @@ class Adjoint:
         seeded = [(o, s) for o, s in zip(graph.outputs, seeds, strict=True) if is_differentiable(o.dtype)]
         grads = cotangents([o for o, _ in seeded], [s for _, s in seeded], wrt)
         known = {o: input_node(o.aval) for o in graph.outputs if o.op.kind != "leaf"}
-        grads = simplify(Graph((), _cut(grads, known))).outputs
+        grads = simplify(Graph((), _cut(grads, known)), differentiable=True).outputs
         used = set(toposort(grads))
         values = [*graph.inputs, *(known.get(o, o) for o in graph.outputs)]
         reads = {v: i for i, v in reversed(list(enumerate(values))) if v in used and v.op is not LITERAL}
         self.reads = tuple(sorted(reads.values()))
         self.graph = Graph((*seeds, *(values[i] for i in self.reads)), grads)
-        self.evaluate = Evaluator(self.graph)
+        self.evaluate = Evaluator(simplify(self.graph))
         self._plan: Plan | None = None
 
     def plan(self) -> Plan:

@@ -267,7 +267,8 @@ def _spread(name: str, function: Callable[..., Any], doc: str, recorded: str) ->
         return apply_function(function, (x,), params, recorded)
 
     measure.__name__, measure.__doc__ = name, doc
-    return define(name, out=name in ("var", "std"))(measure)
+    single = name in ("var", "std")
+    return define(name, method=single, out=single)(measure)
 
 
 var = _spread(

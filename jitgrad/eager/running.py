@@ -113,6 +113,8 @@ def _extreme_so_far(name: str, function: Any, kind: str) -> Any:
     def extreme(input: Any, dim: Any) -> Any:
         x = require_tensor(input, name)
         axis = dimension(dim, x.ndim)
+        if x.ndim and x._array.size:
+            only_kinds(f"{name}_cpu", "biuf", x._array.dtype)
         if x._array.dtype.kind == "b":
             values, places = apply_function(_of_bools, (x,), {"axis": axis, "function": function}, name)
             return result(values, places)

@@ -299,7 +299,7 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
     return _recorded(np.asarray(values).astype(counts.dtype), (count, prob), "BinomialBackward0")
 
 
-@define(out=True)
+@define(out=True, exact=True)
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None
 ) -> Tensor:

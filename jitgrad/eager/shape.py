@@ -549,18 +549,19 @@ def _reversed(x: Tensor) -> Tensor:
 
 
 def _transposed_matrices(x: Tensor, name: str) -> Tensor:
-    if x.ndim == 0 and name in ("T", "H"):
+    if x.ndim == 0 and name in ("H", "adjoint()"):
         return x
     if x.ndim < 2:
         raise RuntimeError(
             f"tensor.{name} is only supported on matrices or batches of matrices. Got {x.ndim}-D tensor."
         )
-    return _swapped(x, -2, -1, "TransposeBackward0")
+    out = _swapped(x, -2, -1, "TransposeBackward0")
+    return out.conj() if x._array.dtype.kind == "c" and name != "mT" else out  # type: ignore[no-any-return]
 
 
 @define()
 def adjoint(input: Tensor) -> Tensor:
-    """Return a view with the last two axes exchanged: the transposes of real matrices."""
+    """Return the conjugate transposes of matrices: for real ones a view with the last two axes exchanged."""
     return _transposed_matrices(require_tensor(input, "adjoint"), "adjoint()")
 
 

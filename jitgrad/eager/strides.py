@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgrad.eager.define import define
 from jitgrad.eager.diagonals import UNFIT
-from jitgrad.eager.dispatch import apply_function, edges_of, plan_of, record_plan
+from jitgrad.eager.dispatch import apply_function, edges_of
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.factory import on_memory
 from jitgrad.eager.memory import offset_of, root_of
+from jitgrad.eager.modes import state
+from jitgrad.eager.places import flattened
 from jitgrad.eager.shape import dimension
+from jitgrad.eager.tape import Record, named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.eager.views import Steps, Way, tie
-from jitgrad.ir import Node
-from jitgrad.ops.indexing import scatter as put
-from jitgrad.ops.structure import concatenate, place, reshape, slice_, take
-from jitgrad.ops.values import size_of
+from jitgrad.eager.writing import overwritten
+from jitgrad.ops.structure import reshape, scatter_add, slice_
 
 __all__ = [
     "as_strided",
@@ -37,26 +40,51 @@ def _first(array: Array) -> int:
     return first
 
 
-def _offsets(array: Array) -> Array:
+Layout = tuple[Shape, Shape, int]  # shape, strides and offset, counted in elements
+
+
+def _layout(array: Array) -> Layout:
+    return array.shape, tuple([s // array.dtype.itemsize for s in array.strides]), _first(array)
+
+
+def _offsets(layout: Layout) -> Array:
     """Where each element lies in its memory, counted in elements."""
-    found = np.asarray(_first(array), np.int64)
-    for n, stride in zip(array.shape, array.strides, strict=True):
-        found = found[..., None] + np.arange(n) * (stride // array.dtype.itemsize)
+    shape, strides, first = layout
+    found = np.asarray(first, np.int64)
+    for n, stride in zip(shape, strides, strict=True):
+        found = found[..., None] + np.arange(n) * stride
     return found
 
 
-def _places(source: Array, array: Array) -> Array:
-    """Which element of the source each element of an array on its memory is; its size where none is."""
-    known, wanted = _offsets(source), _offsets(array)
-    among = np.full(int(max(known.max(initial=-1), wanted.max(initial=-1))) + 1, source.size)
-    among[known.ravel()] = np.arange(source.size)
+def _places(source: Layout, other: Layout) -> Array:
+    """Which element of a source each element on its memory is; the source's size where none is."""
+    known, wanted = _offsets(source), _offsets(other)
+    among = np.full(int(max(known.max(initial=-1), wanted.max(initial=-1))) + 1, known.size)
+    among[known.ravel()] = np.arange(known.size)
     return among[wanted]
 
 
-def _found(x: Node, places: Node) -> Any:
-    flat = reshape(x, shape=(size_of(x),))
-    blank = place(slice_(flat, start=(0,), step=(1,), size=(0,)), shape=(1,), start=(0,), step=(1,))
-    return take(concatenate(flat, blank, axis=0), places, axis=0)
+def _gathered_back(g: Any, places: Any, shape: Shape) -> Any:
+    """The cotangent of a source of this shape, from that of the elements at places of it."""
+    n = math.prod(shape)
+    total = scatter_add(flattened(g), flattened(places), axis=0, size=n + 1)
+    return reshape(slice_(total, start=(0,), step=(1,), size=(n,)), shape=shape)
+
+
+class StridedRecord(Record):
+    """A view by strides on the tape; where it leads is worked out when its gradient is wanted."""
+
+    _source: Layout
+    _lay: Layout
+
+    def backward(self, grads: list[Array | None]) -> Sequence[Any]:
+        places = _places(self._source, self._lay)
+        return (state.compute(_gathered_back, grads[0], places, self._source[0]),)
+
+    def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
+        operands = (grads[0], wrap(_places(self._source, self._lay)))
+        name = f"{self.name().rstrip('0123456789')}Backward0"
+        return (apply_function(_gathered_back, operands, {"shape": self._source[0]}, name),)
 
 
 def _no_way_back() -> Steps:
@@ -81,10 +109,9 @@ class _Lay(Way):
         out = wrap(array)
         edges = edges_of((source,))
         if edges is not None and array.dtype.kind == "f":
-            operands = (source, wrap(_places(source._array, array)))
-            arrays = [t._array for t in operands]
-            made = plan_of(_found, {}, arrays)
-            record_plan(made, operands, arrays, self.name, (out,), (*edges, None))
+            record: Any = named(StridedRecord, self.name)(edges, ((array.shape, array.dtype),))
+            record._source, record._lay = _layout(source._array), (self.shape, self.strides, self.offset)
+            out._edge = (record, 0)
         tie(out, source, self)
         return out
 
@@ -139,21 +166,8 @@ def as_strided_scatter(input: Any, src: Any, size: Any, stride: Any, storage_off
     part = _strided(copy, tuple(size), tuple(stride), storage_offset, "")(copy)
     if part._array.shape != values._array.shape:
         raise RuntimeError(UNFIT.format(list(values.shape), list(part.shape)))
-    places = wrap(_places(copy._array, part._array))
-    return _put(x, values, places)
-
-
-def _put(x: Tensor, values: Tensor, places: Tensor) -> Tensor:
-    arrays = [x._array, values._array.astype(x._array.dtype, copy=False), places._array]
-    return apply_function(_written_at, (x, values, places), {}, "AsStridedScatterBackward0", arrays)  # type: ignore[no-any-return]
-
-
-def _written_at(x: Node, values: Node, places: Node) -> Any:
-    flat = reshape(x, shape=(size_of(x),))
-    count = (size_of(values),)
-    return reshape(
-        put(flat, reshape(places, shape=count), reshape(values, shape=count), axis=0), shape=x.shape
-    )
+    places = _places(_layout(copy._array), _layout(part._array))
+    return overwritten(x, values, places, "AsStridedScatterBackward0")
 
 
 @define("unfold")

@@ -79,11 +79,11 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        return self._requires or self._edge is not None or self.edge() is not None
+        return self._requires or self._edge is not None or self._gradient_edge() is not None
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if self.edge() is not None:
+        if self._gradient_edge() is not None:
             raise RuntimeError(NOT_A_LEAF)
         self.requires_grad_(value)
 
@@ -91,7 +91,7 @@ class Tensor:
         """Let operations on this leaf be recorded, or not; RuntimeError for other tensors."""
         if not isinstance(requires_grad, (bool, np.bool_)):
             raise TypeError(f"requires_grad must be a bool, not {type(requires_grad).__name__}")
-        if self.edge() is not None:
+        if self._gradient_edge() is not None:
             if requires_grad:
                 return self
             raise RuntimeError(NOT_A_LEAF)
@@ -104,7 +104,7 @@ class Tensor:
         self._requires = bool(requires_grad)
         return self
 
-    def edge(self) -> Edge | None:
+    def _gradient_edge(self) -> Edge | None:
         """Where gradients of this tensor go; None for a leaf."""
         if self._view is not None and self._view.base._version_box is not None:
             refresh(self, self._view)
@@ -112,12 +112,12 @@ class Tensor:
 
     @property
     def grad_fn(self) -> Record | None:
-        edge = self.edge()
+        edge = self._gradient_edge()
         return None if edge is None else edge[0]
 
     @property
     def is_leaf(self) -> bool:
-        return self.edge() is None
+        return self._gradient_edge() is None
 
     @property
     def output_nr(self) -> int:
@@ -157,7 +157,7 @@ class Tensor:
         """Keep this tensor's gradient in `.grad` too when it is not a leaf."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        edge = self.edge()
+        edge = self._gradient_edge()
         if edge is not None:
             edge[0].hooked().retained[edge[1]] = weakref.ref(self)
 
@@ -165,7 +165,7 @@ class Tensor:
         """Call hook(grad) whenever this tensor's gradient is known; what it returns replaces the gradient."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        edge = self.edge()
+        edge = self._gradient_edge()
         if edge is not None:
             return Handle(edge[0].hooked().on_output, (edge[1], hook))
         return Handle(sink(self)[0].hooked().on_output, (0, hook))
@@ -263,7 +263,7 @@ def version_of(t: Tensor) -> Version:
 
 def suffixes_of(t: Tensor) -> list[str]:
     try:
-        edge = t.edge()
+        edge = t._gradient_edge()
         grad_fn = None if edge is None else type(edge[0]).__name__
     except RuntimeError:
         grad_fn = "Invalid"
@@ -336,7 +336,7 @@ def refresh(t: Tensor, view: View) -> None:
             f"has been modified inplace. {why_fixed(view)}"
         )
     view.seen = version[0]
-    if view.base.edge() is None and not view.base._requires:
+    if view.base._gradient_edge() is None and not view.base._requires:
         return
     out = memory_of(view.base)
     before, state.grad = state.grad, True
