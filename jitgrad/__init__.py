@@ -31,17 +31,17 @@ _LATER = {
     "grad": "jitgrad.jit",
     "interpret": "jitgrad.jit",
     "jit": "jitgrad.jit",
-    "load": "jitgrad.eager.serialization",
-    "save": "jitgrad.eager.serialization",
-    "serialization": "jitgrad.eager.serialization",
+    "load": "jitgrad.eager.functions.serialization",
+    "save": "jitgrad.eager.functions.serialization",
+    "serialization": "jitgrad.eager.functions.serialization",
     "value_and_grad": "jitgrad.jit",
     "vjp": "jitgrad.jit",
 }
 
 if TYPE_CHECKING:
-    from jitgrad.eager import serialization as serialization
-    from jitgrad.eager.serialization import load as load
-    from jitgrad.eager.serialization import save as save
+    from jitgrad.eager.functions import serialization as serialization
+    from jitgrad.eager.functions.serialization import load as load
+    from jitgrad.eager.functions.serialization import save as save
     from jitgrad.jit import grad as grad
     from jitgrad.jit import interpret as interpret
     from jitgrad.jit import jit as jit

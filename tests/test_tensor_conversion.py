@@ -17,7 +17,7 @@ import torch
 from both_libraries import assert_alike
 
 import jitgrad
-from jitgrad.eager import serialization
+from jitgrad.eager.functions import serialization
 
 DTYPES = (
     *("bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64"),

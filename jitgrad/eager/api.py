@@ -1,22 +1,7 @@
 """Every public name of the eager side, under PyTorch's names."""
 
-from jitgrad.eager import cuda as cuda
-from jitgrad.eager import linalg as linalg
-from jitgrad.eager import random as random
-from jitgrad.eager import special as special
-from jitgrad.eager.arithmetic import *
-from jitgrad.eager.arranging import *
-from jitgrad.eager.attributes import *
 from jitgrad.eager.backward import backward as _backward  # noqa: F401  (gives tensors their method)
-from jitgrad.eager.comparison import *
-from jitgrad.eager.constructors import *
-from jitgrad.eager.conversion import *
-from jitgrad.eager.counting import *
-from jitgrad.eager.creation import *
 from jitgrad.eager.device import *
-from jitgrad.eager.diagonals import *
-from jitgrad.eager.differences import *
-from jitgrad.eager.distances import *
 from jitgrad.eager.dtypes import bool_ as bool
 from jitgrad.eager.dtypes import cdouble as cdouble
 from jitgrad.eager.dtypes import cfloat as cfloat
@@ -45,14 +30,54 @@ from jitgrad.eager.dtypes import uint8 as uint8
 from jitgrad.eager.dtypes import uint16 as uint16
 from jitgrad.eager.dtypes import uint32 as uint32
 from jitgrad.eager.dtypes import uint64 as uint64
-from jitgrad.eager.factors import *
-from jitgrad.eager.factory import *
-from jitgrad.eager.in_place_functions import *
-from jitgrad.eager.in_place_views import *
-from jitgrad.eager.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
-from jitgrad.eager.joining import *
-from jitgrad.eager.linalg import matrix_exp as matrix_exp
-from jitgrad.eager.linalg import matrix_power as matrix_power
+from jitgrad.eager.functions import cuda as cuda
+from jitgrad.eager.functions import linalg as linalg
+from jitgrad.eager.functions import random as random
+from jitgrad.eager.functions import special as special
+from jitgrad.eager.functions.arithmetic import *
+from jitgrad.eager.functions.arranging import *
+from jitgrad.eager.functions.attributes import *
+from jitgrad.eager.functions.comparison import *
+from jitgrad.eager.functions.constructors import *
+from jitgrad.eager.functions.conversion import *
+from jitgrad.eager.functions.counting import *
+from jitgrad.eager.functions.creation import *
+from jitgrad.eager.functions.diagonals import *
+from jitgrad.eager.functions.differences import *
+from jitgrad.eager.functions.distances import *
+from jitgrad.eager.functions.factors import *
+from jitgrad.eager.functions.factory import *
+from jitgrad.eager.functions.in_place_functions import *
+from jitgrad.eager.functions.in_place_views import *
+from jitgrad.eager.functions.indexing import getitem as _getitem  # noqa: F401  (gives tensors their indexing)
+from jitgrad.eager.functions.joining import *
+from jitgrad.eager.functions.linalg import matrix_exp as matrix_exp
+from jitgrad.eager.functions.linalg import matrix_power as matrix_power
+from jitgrad.eager.functions.norms import *
+from jitgrad.eager.functions.ordering import *
+from jitgrad.eager.functions.overwriting import *
+from jitgrad.eager.functions.pairs import *
+from jitgrad.eager.functions.pointwise import *
+from jitgrad.eager.functions.products import *
+from jitgrad.eager.functions.random import *
+from jitgrad.eager.functions.reduction import *
+from jitgrad.eager.functions.running import *
+from jitgrad.eager.functions.sampling import *
+from jitgrad.eager.functions.scattering import *
+from jitgrad.eager.functions.selection import *
+from jitgrad.eager.functions.shape import *
+from jitgrad.eager.functions.sharing import *
+from jitgrad.eager.functions.solving import *
+from jitgrad.eager.functions.special import digamma as digamma
+from jitgrad.eager.functions.special import erfc as erfc
+from jitgrad.eager.functions.special import erfinv as erfinv
+from jitgrad.eager.functions.special import i0 as i0
+from jitgrad.eager.functions.special import lgamma as lgamma
+from jitgrad.eager.functions.special import mvlgamma as mvlgamma
+from jitgrad.eager.functions.special import polygamma as polygamma
+from jitgrad.eager.functions.strides import *
+from jitgrad.eager.functions.vectors import *
+from jitgrad.eager.functions.writing import *
 from jitgrad.eager.modes import enable_grad as enable_grad
 from jitgrad.eager.modes import inference_mode as inference_mode
 from jitgrad.eager.modes import is_anomaly_check_nan_enabled as is_anomaly_check_nan_enabled
@@ -61,31 +86,6 @@ from jitgrad.eager.modes import is_grad_enabled as is_grad_enabled
 from jitgrad.eager.modes import is_inference_mode_enabled as is_inference_mode_enabled
 from jitgrad.eager.modes import no_grad as no_grad
 from jitgrad.eager.modes import set_grad_enabled as set_grad_enabled
-from jitgrad.eager.norms import *
-from jitgrad.eager.ordering import *
-from jitgrad.eager.overwriting import *
-from jitgrad.eager.pairs import *
-from jitgrad.eager.pointwise import *
 from jitgrad.eager.printing import set_printoptions as set_printoptions
-from jitgrad.eager.products import *
-from jitgrad.eager.random import *
-from jitgrad.eager.reduction import *
-from jitgrad.eager.running import *
-from jitgrad.eager.sampling import *
-from jitgrad.eager.scattering import *
-from jitgrad.eager.selection import *
-from jitgrad.eager.shape import *
-from jitgrad.eager.sharing import *
 from jitgrad.eager.size import Size as Size
-from jitgrad.eager.solving import *
-from jitgrad.eager.special import digamma as digamma
-from jitgrad.eager.special import erfc as erfc
-from jitgrad.eager.special import erfinv as erfinv
-from jitgrad.eager.special import i0 as i0
-from jitgrad.eager.special import lgamma as lgamma
-from jitgrad.eager.special import mvlgamma as mvlgamma
-from jitgrad.eager.special import polygamma as polygamma
-from jitgrad.eager.strides import *
 from jitgrad.eager.tensor import Tensor as Tensor
-from jitgrad.eager.vectors import *
-from jitgrad.eager.writing import *

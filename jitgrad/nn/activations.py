@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager import dtypes
-from jitgrad.eager.arithmetic import sigmoid as sigmoid
-from jitgrad.eager.arithmetic import tanh as tanh
-from jitgrad.eager.arithmetic import title
 from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.functions.arithmetic import sigmoid as sigmoid
+from jitgrad.eager.functions.arithmetic import tanh as tanh
+from jitgrad.eager.functions.arithmetic import title
+from jitgrad.eager.functions.operands import only_kinds, scalar_type
+from jitgrad.eager.functions.pointwise import mapped
+from jitgrad.eager.functions.pointwise import relu as _relu
+from jitgrad.eager.functions.random import default_generator
+from jitgrad.eager.functions.shape import dimension
 from jitgrad.eager.inplace import guard, write
-from jitgrad.eager.operands import only_kinds, scalar_type
-from jitgrad.eager.pointwise import mapped
-from jitgrad.eager.pointwise import relu as _relu
-from jitgrad.eager.random import default_generator
-from jitgrad.eager.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.ops import activation

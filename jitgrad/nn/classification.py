@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array
+from jitgrad.eager.functions.arithmetic import in_common_dtype
+from jitgrad.eager.functions.operands import only_kinds, scalar_type
+from jitgrad.eager.functions.pointwise import mapped
 from jitgrad.eager.modes import state
-from jitgrad.eager.operands import only_kinds, scalar_type
-from jitgrad.eager.pointwise import mapped
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.nn.reductions import recorded_as, reduced, reduction_of, total

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.define import with_out
 from jitgrad.eager.dispatch import apply_function
-from jitgrad.eager.distances import pdist as pdist
-from jitgrad.eager.norms import length
-from jitgrad.eager.operands import scalar_type
-from jitgrad.eager.pointwise import mapped
-from jitgrad.eager.shape import dimension
+from jitgrad.eager.functions.arithmetic import in_common_dtype
+from jitgrad.eager.functions.distances import pdist as pdist
+from jitgrad.eager.functions.norms import length
+from jitgrad.eager.functions.operands import scalar_type
+from jitgrad.eager.functions.pointwise import mapped
+from jitgrad.eager.functions.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.ops.structure import sum_axes

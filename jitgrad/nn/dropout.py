@@ -8,9 +8,9 @@ import numpy as np
 
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array
+from jitgrad.eager.functions.operands import scalar_type
+from jitgrad.eager.functions.random import default_generator
 from jitgrad.eager.inplace import guard, write
-from jitgrad.eager.operands import scalar_type
-from jitgrad.eager.random import default_generator
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.arithmetic import in_common_dtype, title
-from jitgrad.eager.operands import only_kinds
-from jitgrad.eager.pointwise import mapped
+from jitgrad.eager.functions.arithmetic import in_common_dtype, title
+from jitgrad.eager.functions.operands import only_kinds
+from jitgrad.eager.functions.pointwise import mapped
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.nn.reductions import recorded_as, reduced, reduction_of, total, warn_of_sizes

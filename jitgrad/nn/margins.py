@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.dispatch import apply_function
-from jitgrad.eager.operands import only_kinds
-from jitgrad.eager.pointwise import mapped
+from jitgrad.eager.functions.arithmetic import in_common_dtype
+from jitgrad.eager.functions.operands import only_kinds
+from jitgrad.eager.functions.pointwise import mapped
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.nn.distances import distance, pairwise_distance

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.eager.arithmetic import in_common_dtype
 from jitgrad.eager.dispatch import apply_function
+from jitgrad.eager.functions.arithmetic import in_common_dtype
+from jitgrad.eager.functions.operands import only_kinds, scalar_type
 from jitgrad.eager.inplace import overwrite
 from jitgrad.eager.modes import state
-from jitgrad.eager.operands import only_kinds, scalar_type
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
 from jitgrad.ops.elementwise import reciprocal, sqrt

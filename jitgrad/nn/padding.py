@@ -9,7 +9,7 @@ import numpy as np
 
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array
-from jitgrad.eager.operands import as_scalar
+from jitgrad.eager.functions.operands import as_scalar
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.ops.arrange import selected

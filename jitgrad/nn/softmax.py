@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from jitgrad.eager.dispatch import apply_function
-from jitgrad.eager.factory import dtype_argument
-from jitgrad.eager.operands import only_kinds
-from jitgrad.eager.random import default_generator
-from jitgrad.eager.shape import dimension
+from jitgrad.eager.functions.factory import dtype_argument
+from jitgrad.eager.functions.operands import only_kinds
+from jitgrad.eager.functions.random import default_generator
+from jitgrad.eager.functions.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor
 from jitgrad.ir import Node
 from jitgrad.ops import activation

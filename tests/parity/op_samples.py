@@ -74,7 +74,7 @@ def described(value: Any) -> str:
 
 def _seed(*parts: object) -> None:
     number = zlib.crc32(" ".join(map(str, parts)).encode())
-    torch.manual_seed(number)
+    torch.default_generator.manual_seed(number)
     np.random.seed(number)
     random.seed(number)
 

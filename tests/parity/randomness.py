@@ -47,7 +47,7 @@ def drawn(form: Form, sample: Sample) -> list[Outcome]:
     """The outcomes of the same call in PyTorch from DRAWS seeds."""
     found = []
     for seed in range(DRAWS):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         found.append(called(ORACLE, form, sample, False))
     return found
 
