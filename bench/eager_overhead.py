@@ -1,4 +1,4 @@
-"""What one eager operation costs, beside PyTorch's, interleaved: `python bench/eager_overhead.py [rounds]`."""
+"""What one eager operation costs beside PyTorch's: `python bench/eager_overhead.py [rounds]`."""
 
 from __future__ import annotations
 

@@ -75,12 +75,15 @@ class Backward:
         return runs
 
     def _results(self, record: Record, grads: list[Any]) -> Sequence[Any]:
-        if self.anomaly:
-            results = _watched(record, grads, self.recorded)
-        elif self.recorded:
-            results = record.backward_recorded(grads)
-        else:
-            results = record.backward(grads)
+        try:
+            if self.anomaly:
+                results = _watched(record, grads, self.recorded)
+            elif self.recorded:
+                results = record.backward_recorded(grads)
+            else:
+                results = record.backward(grads)
+        except np.linalg.LinAlgError as error:
+            raise RuntimeError(f"{record.name()}: {error}") from None
         if not self.retain and record._values.__class__ is list:
             record._values = None
         if record._hooks is not None and record._hooks.after:

@@ -16,6 +16,7 @@ import numpy as np
 from jitgrad.adjoint import cotangents
 from jitgrad.eager.dtypes import Array
 from jitgrad.ir import (
+    CAPTURE,
     LITERAL,
     Aval,
     Graph,
@@ -41,16 +42,27 @@ Mask = tuple[bool, ...]
 class Evaluator:
     """A graph as a list of NumPy calls, or as kernels where its arrays are large."""
 
-    __slots__ = ("_compiled", "_graph", "_rest", "_results", "_runs", "_steps", "worth_compiling")
+    __slots__ = (
+        "_compiled",
+        "_graph",
+        "_rest",
+        "_results",
+        "_runs",
+        "_steps",
+        "constants",
+        "worth_compiling",
+    )
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         nodes = [n for n in toposort((*graph.inputs, *graph.outputs)) if n not in set(graph.inputs)]
         places = {n: i for i, n in enumerate((*graph.inputs, *nodes))}
         self._rest = [literal_value(n) if n.op is LITERAL else None for n in nodes]
-        for node, i in zip(nodes, range(len(nodes)), strict=True):
-            if node.op.name == "capture":
+        self.constants: list[Array] = []
+        for i, node in enumerate(nodes):
+            if node.op is CAPTURE:
                 self._rest[i] = node.param("value").array
+                self.constants.append(self._rest[i])
         self._steps = [
             (node.op.numpy, tuple(places[a] for a in node.args), dict(node.params), places[node])
             for node in nodes
@@ -143,8 +155,14 @@ class Plan:
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The outputs, each in memory of its own."""
         results = self._evaluate(arrays)
-        for i in self._borrowed:
-            results[i] = np.array(results[i])
+        if self._borrowed:
+            taken = {id(_owner(a)) for a in (*arrays, *self._evaluate.constants)}
+            for i in sorted(range(len(results)), key=self._borrowed.__contains__):
+                if i in self._borrowed and (
+                    id(_owner(results[i])) in taken or not results[i].flags.writeable
+                ):
+                    results[i] = np.array(results[i])
+                taken.add(id(_owner(results[i])))
         return results
 
     def adjoint(self, needed: Mask) -> Adjoint:
@@ -152,6 +170,13 @@ class Plan:
         if found is None:
             found = self._adjoints[needed] = Adjoint(self.graph, needed)
         return found
+
+
+def _owner(array: Array) -> Array:
+    """The array that an array's memory belongs to."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def trace(function: Callable[..., Any], avals: Sequence[Aval], params: dict[str, Any]) -> Graph:

@@ -1,4 +1,4 @@
-"""Indexing as PyTorch has it: numbers, slices, None, ellipsis, integer tensors and masks; reading and writing."""
+"""Indexing as PyTorch has it, for reading and writing: numbers, slices, None, ellipsis, tensors, masks."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _as_index(entry: Any) -> np.ndarray[Any, Any]:
             array = array.astype(np.int64)
     else:
         raise TypeError(
-            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
-            f"(got {type(entry).__name__})"
+            "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid "
+            f"indices (got {type(entry).__name__})"
         )
     if array.dtype.kind not in "iub":
         raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
