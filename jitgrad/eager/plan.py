@@ -57,7 +57,7 @@ class Evaluator:
         self._graph = graph
         nodes = [n for n in toposort((*graph.inputs, *graph.outputs)) if n not in set(graph.inputs)]
         places = {n: i for i, n in enumerate((*graph.inputs, *nodes))}
-        self._rest = [literal_value(n) if n.op is LITERAL else None for n in nodes]
+        self._rest: list[Any] = [literal_value(n) if n.op is LITERAL else None for n in nodes]
         self.constants: list[Array] = []
         for i, node in enumerate(nodes):
             if node.op is CAPTURE:
