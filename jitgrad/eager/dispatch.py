@@ -119,12 +119,18 @@ class OpRecord(Record):
         if saved is None:
             raise RuntimeError(FREED_TWICE)
         values = [
-            v[0] if v.__class__ is tuple and v[1][0] == v[2] else v if v is None else unpacked(v, self.name())
+            v[0] if v.__class__ is tuple and v[1][0] == v[2] else v if v is None else self._read(v)
             for v in saved or (None,) * (len(self._edges) + 1)
         ]
         if self.signature is not None:
             values = [Aval(*m) if v is None else v for v, m in zip(values, self.signature, strict=True)]
         return state.compute(_cotangents, self.op, self.params, self._edges, grads[0], values)
+
+    def _read(self, value: Any) -> Any:
+        """A saved value; a Python number, which refuses to be divided by 0, in the dtype of the result."""
+        if isinstance(value, Number):
+            return self._metas[0][1].type(value)
+        return unpacked(value, self.name())
 
     def backward_recorded(self, grads: list[Any]) -> Sequence[Any]:
         needed = tuple(edge is not None for edge in self._edges)
@@ -202,12 +208,10 @@ def record_op(
         count = len(arrays)
         values: list[Any] = [None] * (count + 1)
         for i in keep:
-            kept = saved(arrays[i], operands[i]) if i < count else saved(array, out)
-            values[i] = array.dtype.type(kept) if kept.__class__ in _PYTHON_NUMBERS else kept
+            values[i] = saved(arrays[i], operands[i]) if i < count else saved(array, out)
         record._values = values
 
 
-_PYTHON_NUMBERS = (int, float)  # which Python would divide by 0 with an exception
 _KEEP: dict[tuple[Op, Mask], tuple[int, ...] | None] = {}
 
 

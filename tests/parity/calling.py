@@ -13,15 +13,16 @@ import numpy as np
 import torch
 from comparing import seen
 from libraries import ORACLE, Library, NotOffered
-from op_samples import OpInfo, Sample
+from op_samples import OpInfo, Sample, full_name
 
-# op_db holds the arguments of these functions in another order than PyTorch takes them.
+# op_db holds the arguments of these functions in another form than PyTorch takes them.
 REORDERED: dict[str, Callable[..., tuple[Any, ...]]] = {
     "einsum": lambda tensors, equation: (equation, tensors),
     "polygamma": lambda x, n: (n, x),
     "special.polygamma": lambda x, n: (n, x),
     "where": lambda x, condition, other: (condition, x, other),
     "nn.functional.embedding": lambda weight, indices: (indices, weight),
+    "linalg.pinv.singular": lambda a, b: (a @ b.mT,),
 }
 
 
@@ -54,11 +55,11 @@ class Outcome:
     gradient: Any = None
 
 
-def _function(what: str, dotted: str, name: str, few: bool) -> Form | None:
+def _function(what: str, dotted: str, op: OpInfo, few: bool) -> Form | None:
     found = ORACLE.find(dotted)
     if not callable(found) or isinstance(found, type):
         return None
-    order = REORDERED.get(name, lambda *args: args)
+    order = REORDERED.get(full_name(op)) or REORDERED.get(op.name, lambda *args: args)
 
     def call(library: Library, *args: Any, **kwargs: Any) -> Any:
         return library.need(dotted)(*order(*args), **kwargs)
@@ -94,10 +95,10 @@ def forms(op: OpInfo) -> Iterator[Form]:
     for name in (op.name, *(alias.name for alias in op.aliases)):
         few = name != op.name
         found = [
-            _function("value", name, name, few),
+            _function("value", name, op, few),
             _method("method", name, few),
             _method("in-place", f"{name}_", few),
-            _function("in-place", f"{name}_", name, True),
+            _function("in-place", f"{name}_", op, True),
         ]
         yield from filter(None, found)
     in_place = op.inplace_operator_variant or getattr(operator, f"i{op.name}", None)
@@ -129,7 +130,8 @@ def _weights(library: Library, output: Any, place: int) -> Any:
     """The fixed random projection of an output."""
     rng = np.random.default_rng(zlib.crc32(f"{place} {tuple(output.shape)}".encode()))
     dtype = str(output.dtype).removeprefix("torch.")
-    return library.module.from_numpy(np.asarray(rng.uniform(-1, 1, tuple(output.shape)), dtype))
+    values = rng.uniform(-1, 1, tuple(output.shape)).astype(np.float32)  # the same numbers in each dtype
+    return library.module.from_numpy(np.asarray(values, dtype))
 
 
 def _gradient(library: Library, results: Any, inputs: list[Any]) -> Any:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from calling import Form, Outcome, called, forms, suits, tensors_in
-from comparing import Agree, anything, differences, exactly, same_within, seen
+from comparing import Agree, anything, differences, exactly, no_less_exact, same_within, seen
 from libraries import ORACLE, Library, NotOffered
 from op_samples import (
     DTYPES,
@@ -20,7 +20,9 @@ from op_samples import (
     error_samples,
     held_samples,
     mixed_samples,
+    in_float64,
     own_samples,
+    with_arguments,
 )
 from randomness import RANDOM, drawn, outside_support
 
@@ -77,6 +79,7 @@ class Row:
     missing: list[str] = field(default_factory=list)
     taken: int = 0
     held: int = 0
+    rounded: int = 0
     same_text: int = 0
     other_texts: list[str] = field(default_factory=list)
 
@@ -101,7 +104,7 @@ def is_offered(name: str, library: Library) -> bool:
 
 def agreement(name: str, sample: Sample) -> Agree:
     """The tolerance of a sample's results: that of the coarsest dtype among its arguments and the result."""
-    dtypes = (dtype_name(x.dtype) for x in tensors_in(ORACLE, (sample.args, sample.kwargs)))
+    dtypes = (dtype_name(x.dtype) for x in _tensors(sample))
     return same_within(*dtypes, wider=WIDER.get(name, 1))
 
 
@@ -178,7 +181,7 @@ class Check:
             if not (form.in_place and gradient):
                 self.row.enter(form.what, where, self._problem(form, sample, expected, got))
             if gradient:
-                self._gradients(where, agreement(self.op.name, sample), expected.gradient, got.gradient)
+                self._gradients(form, sample, expected, got)
 
     def _resized(self, sample: Sample, expected: Outcome) -> bool:
         """Whether broadcasting made the tensor itself larger, as PyTorch's addbmm_ does."""
@@ -204,10 +207,23 @@ class Check:
         agree = agreement(self.op.name, sample)
         if self.op.name in FREE_SIGN:
             return self._up_to_signs(sample, expected, got, agree)
-        if problem := differences(expected.result, got.result, agree):
-            return problem
-        problem = differences(expected.inputs, got.inputs, agree)
-        return problem and f"the arguments after the call: {problem}"
+        problem = differences(expected.result, got.result, agree)
+        if problem is None:
+            problem = differences(expected.inputs, got.inputs, agree)
+            problem = problem and f"the arguments after the call: {problem}"
+        both = ((x.result, x.inputs) for x in (expected, got))
+        return None if problem and self._is_rounding(form, sample, False, *both) else problem
+
+    def _is_rounding(self, form: Form, sample: Sample, gradient: bool, expected: Any, got: Any) -> bool:
+        """Whether what is computed in float32 is no less exact than in PyTorch, by PyTorch in float64."""
+        if not any(x.dtype == torch.float32 for x in _tensors(sample)):
+            return False
+        precise = called(ORACLE, form, with_arguments(in_float64, sample), gradient)
+        exact = precise.gradient if gradient else (precise.result, precise.inputs)
+        if precise.error is not None or not no_less_exact(expected, got, exact):
+            return False
+        self.row.rounded += 1
+        return True
 
     def _up_to_signs(self, sample: Sample, expected: Outcome, got: Outcome, agree: Agree) -> str | None:
         try:
@@ -217,15 +233,19 @@ class Check:
         problem = differences(expected.result, got.result, anything)
         return problem or differences(seen(ORACLE, sample.process(expected.raw)), unique, agree)
 
-    def _gradients(self, where: str, agree: Agree, expected: Any, got: Any) -> None:
-        if isinstance(expected, Exception):
+    def _gradients(self, form: Form, sample: Sample, expected: Outcome, got: Outcome) -> None:
+        where = f"{form.name} {sample.label}"
+        if isinstance(expected.gradient, Exception):
             self.row.left_out["PyTorch has no gradient for the sample"] += 1
         elif self.op.name in UNINITIALISED:
             self.row.left_out["gradients of uninitialised results"] += 1
-        elif isinstance(got, Exception):
-            self.row.enter("gradient", where, f"raised {_named(got)}")
-        elif expected is not None or got is not None:
-            self.row.enter("gradient", where, differences(expected, got, agree))
+        elif isinstance(got.gradient, Exception):
+            self.row.enter("gradient", where, f"raised {_named(got.gradient)}")
+        elif expected.gradient is not None or got.gradient is not None:
+            problem = differences(expected.gradient, got.gradient, agreement(self.op.name, sample))
+            if problem and self._is_rounding(form, sample, True, *(x.gradient for x in (expected, got))):
+                problem = None
+            self.row.enter("gradient", where, problem)
 
     def _random(self, form: Form, sample: Sample) -> bool:
         """Compare a random result's structure and support; False where the call draws nothing."""
@@ -259,27 +279,19 @@ class Check:
             self._errors("errors", f"{form.name} {sample.label}", expected.error, got)
 
 
+def _tensors(sample: Sample) -> Iterator[torch.Tensor]:
+    return tensors_in(ORACLE, (sample.args, sample.kwargs))
+
+
 def _stripped(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.detach() if value.requires_grad else value
-    if isinstance(value, tuple | list) and type(value) in (tuple, list):
-        return type(value)(map(_stripped, value))
-    return {k: _stripped(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-
-def _requires_grad(value: Any) -> bool:
-    if isinstance(value, torch.Tensor):
-        return value.requires_grad
-    if isinstance(value, tuple | list):
-        return any(map(_requires_grad, value))
-    return isinstance(value, dict) and any(map(_requires_grad, value.values()))
+    return value.detach() if isinstance(value, torch.Tensor) and value.requires_grad else value
 
 
 def _detached(sample: Sample) -> Sample:
     """The sample with no tensor that requires grad; itself when there is none."""
-    if not _requires_grad((sample.args, sample.kwargs)):
+    if not any(x.requires_grad for x in _tensors(sample)):
         return sample
-    return replace(sample, args=_stripped(sample.args), kwargs=_stripped(sample.kwargs))
+    return with_arguments(_stripped, sample)
 
 
 def check(name: str, library: Library) -> Row:

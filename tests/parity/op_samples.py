@@ -72,6 +72,27 @@ def described(value: Any) -> str:
     return repr(value)[:40]
 
 
+def mapped(function: Callable[[Any], Any], value: Any) -> Any:
+    """An argument with a function applied to all that its containers hold."""
+    if type(value) in (tuple, list):
+        return type(value)(mapped(function, item) for item in value)
+    if isinstance(value, dict):
+        return {key: mapped(function, item) for key, item in value.items()}
+    return function(value)
+
+
+def with_arguments(function: Callable[[Any], Any], sample: Sample) -> Sample:
+    """The sample with a function applied to all of its arguments."""
+    return replace(sample, args=mapped(function, sample.args), kwargs=mapped(function, sample.kwargs))
+
+
+def in_float64(value: Any) -> Any:
+    """A float32 tensor, or that dtype, in float64; anything else as it is."""
+    if isinstance(value, torch.Tensor) and value.dtype == torch.float32:
+        return value.detach().double().requires_grad_(value.requires_grad)
+    return torch.float64 if value is torch.float32 else value
+
+
 def _seed(*parts: object) -> None:
     number = zlib.crc32(" ".join(map(str, parts)).encode())
     torch.default_generator.manual_seed(number)
@@ -97,7 +118,7 @@ def held_samples(name: str, dtype: torch.dtype) -> Samples:
     _seed(name, dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        held = list(op.sample_inputs("cpu", dtype, requires_grad=with_gradient(op, dtype)))
+        held = list(op.sample_inputs_func(op, "cpu", dtype, with_gradient(op, dtype)))
     places = sorted({round(i) for i in np.linspace(0, len(held) - 1, min(LIMIT, len(held)))})
     taken = (
         _sample(
@@ -119,7 +140,7 @@ def error_samples(name: str) -> list[Sample]:
     _seed(name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        held = [e.sample_input for e in op.error_inputs("cpu")]
+        held = [e.sample_input for e in op.error_inputs_func(op, "cpu")]
     return [_sample(f"error #{i}", (s.input, *s.args), s.kwargs) for i, s in enumerate(held)]
 
 

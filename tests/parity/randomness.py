@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 from calling import Form, Outcome, called
-from comparing import Array, Leaf
+from comparing import Array, leaves
 from libraries import ORACLE
 from op_samples import Sample
 
@@ -52,18 +52,10 @@ def drawn(form: Form, sample: Sample) -> list[Outcome]:
     return found
 
 
-def _leaves(value: Any) -> Iterator[Leaf]:
-    if isinstance(value, Leaf):
-        yield value
-    elif isinstance(value, tuple | list):
-        for item in value:
-            yield from _leaves(item)
-
-
 def outside_support(draws: Iterable[Any], got: Any) -> str | None:
     """Whether a random result could not have come from where PyTorch's draws come from."""
-    drawn_leaves = zip(*(_leaves(result) for result in draws), strict=True)
-    for leaf, found in zip(_leaves(got), drawn_leaves, strict=True):
+    drawn_leaves = zip(*(leaves(result) for result in draws), strict=True)
+    for leaf, found in zip(leaves(got), drawn_leaves, strict=True):
         many = np.stack([f.array for f in found])
         if many.size and not _in_support(many, leaf.array):
             return f"{leaf.array.ravel()[:4]} is not like {many[0].ravel()[:4]}"
