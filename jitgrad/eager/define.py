@@ -17,13 +17,18 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def define(
-    *names: str, method: bool = True, in_place: bool = False, out: bool = False, exact: bool = False
+    *names: str,
+    method: bool = True,
+    in_place: bool = False,
+    ufunc: np.ufunc | None = None,
+    out: bool = False,
+    exact: bool = False,
 ) -> Callable[[Function], Function]:
     """Declare a function of tensors, and the method of the same names.
 
-    Without names, the function's own is taken. `in_place` adds the method with a trailing underscore; `out`
-    lets the function, though not the method, write its result into a tensor given as `out=`, which has to be
-    of the result's own dtype if `exact`.
+    Without names, the function's own is taken. `in_place` adds the method with a trailing underscore, which may
+    use `ufunc`. `out` lets the function, though not the method, write its result into a tensor given as `out=`,
+    which has to be of the result's own dtype if `exact`.
     """
 
     def declare(function: Function) -> Function:
@@ -32,7 +37,7 @@ def define(
             if method:
                 setattr(Tensor, name, function)
             if in_place:
-                written = inplace(function)
+                written = inplace(function, ufunc)
                 written.__name__ = f"{name}_"
                 setattr(Tensor, f"{name}_", written)
         return public

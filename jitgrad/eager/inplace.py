@@ -168,10 +168,18 @@ def _write_base(t: Tensor, edge: Edge) -> None:
 # In-place functions ---------------------------------------------------------------------------------------
 
 
-def inplace(function: Callable[..., Any]) -> Callable[..., Tensor]:
-    """The method that writes a function's result into its first argument."""
+def inplace(function: Callable[..., Any], ufunc: np.ufunc | None = None) -> Callable[..., Tensor]:
+    """The method that writes a function's result into its first argument.
+
+    Where nothing is recorded or cast, `ufunc` computes the same in place, without the function's result.
+    """
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if ufunc is not None and len(args) == 1 and not kwargs and _plainly_writable(self, args[0]):
+            own, other = self._array, args[0]
+            state.compute(ufunc, own, other._array if isinstance(other, Tensor) else other, own)
+            version_of(self)[0] += 1
+            return self
         try:
             result = function(self, *args, **kwargs)
         except (NotImplementedError, RuntimeError) as error:
@@ -183,6 +191,20 @@ def inplace(function: Callable[..., Any]) -> Callable[..., Tensor]:
         return write(self, result)
 
     return method
+
+
+def _plainly_writable(t: Tensor, other: Any) -> bool:
+    """Whether NumPy may compute with another operand right in the memory of t."""
+    own = t._array
+    if own.dtype.kind != "f" or not own.flags.c_contiguous or not own.flags.writeable or t._inference:
+        return False
+    if t._view is not None or (state.grad and t.requires_grad):
+        return False
+    if isinstance(other, Tensor):
+        array = other._array
+        same = array.dtype is own.dtype and array.shape == own.shape
+        return same and not (state.grad and other.requires_grad)
+    return other.__class__ is float or other.__class__ is int
 
 
 def _refuse(own: Array, operands: list[Any]) -> None:

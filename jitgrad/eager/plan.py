@@ -89,7 +89,7 @@ class Evaluator:
         from jitgrad.runtime.execute import compile_graph
 
         given = [np.asarray(a, n.dtype) for a, n in zip(arrays, self._graph.inputs, strict=True)]
-        strides = tuple(None if a.flags.c_contiguous else a.strides for a in given)
+        strides = tuple([None if a.flags.c_contiguous else a.strides for a in given])
         compiled = self._compiled.get(strides)
         if compiled is None:
             compiled = self._compiled[strides] = compile_graph(self._graph, strides)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,8 +19,8 @@ from op_samples import (
     dtype_name,
     error_samples,
     held_samples,
-    mixed_samples,
     in_float64,
+    mixed_samples,
     own_samples,
     with_arguments,
 )
@@ -39,11 +39,10 @@ UNINITIALISED = {
     "resize_",
     "resize_as_",
 }
-# Multiples of the tolerance, where rounding is amplified or PyTorch's own result is less exact.
+# Multiples of the tolerance, where PyTorch's own result in float64 is less exact.
 WIDER = {
-    "addbmm": 10,  # sums of products that cancel
-    "atanh": 10,  # 1 - x * x in the derivative, near 1
-    "polygamma": 10,  # PyTorch's series for the trigamma function is short
+    "digamma": 10,  # PyTorch's series for the trigamma function is short
+    "polygamma": 10,
     "special.polygamma": 10,
 }
 # The methods in place that are there to change the shape.
@@ -100,6 +99,11 @@ def offered_forms(name: str, library: Library) -> list[Form]:
 def is_offered(name: str, library: Library) -> bool:
     """Whether the library has the op as a function or a method, in place or not; operators are no names."""
     return any(not (form.plain or form.few) for form in offered_forms(name, library))
+
+
+def has_samples(name: str) -> bool:
+    """Whether op_db has samples of the op in one of the dtypes that are compared."""
+    return any(dtype in OPS[name].dtypes for dtype in DTYPES)
 
 
 def agreement(name: str, sample: Sample) -> Agree:
@@ -255,6 +259,7 @@ class Check:
         results = [d.result for d in draws]
         if all(differences(results[0], other, exactly) is None for other in results):
             return False
+        self.library.module.manual_seed(0)
         got = called(self.library, form, sample, False)
         problem = f"raised {_named(got.error)}" if got.error else None
         problem = problem or differences(results[0], got.result, anything)

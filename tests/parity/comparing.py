@@ -147,7 +147,7 @@ def leaves(value: Any) -> Iterator[Leaf]:
 
 
 def no_less_exact(expected: Any, got: Any, precise: Any) -> bool:
-    """Whether a result is off a more precise one by at most TIMES what is expected is off, tensor by tensor."""
+    """Whether a result is off a more precise one by at most TIMES what is expected is, tensor by tensor."""
     if differences(expected, got, anything) is not None:
         return False
     return all(map(_no_further_off, *map(leaves, (expected, got, precise))))
@@ -158,8 +158,8 @@ def _no_further_off(expected: Leaf, got: Leaf, precise: Leaf) -> bool:
     if x.dtype.kind != "f" or exact.shape != x.shape or not (np.isfinite(x) == np.isfinite(y)).all():
         return bool(exactly(x, y).all())
     with np.errstate(all="ignore"):
-        off, expected_off = (np.where(exactly(x, y), 0, np.abs(a.astype(np.float64) - exact)) for a in (y, x))
-    return bool(off.max(initial=0) <= TIMES * expected_off.max(initial=0))
+        off, allowed = (np.where(exactly(x, y), 0, np.abs(a.astype(np.float64) - exact)) for a in (y, x))
+    return bool(off.max(initial=0) <= TIMES * allowed.max(initial=0))
 
 
 def _differing_items(expected: Any, got: Any, agree: Agree) -> str | None:

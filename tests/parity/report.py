@@ -15,7 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 import tensor_names
-from checking import COLUMNS, Failure, Row, check, is_offered, surprises
+from checking import COLUMNS, Failure, Row, check, has_samples, is_offered, surprises
 from known import KNOWN
 from libraries import Library, subject
 from op_samples import LIMIT, OPS
@@ -155,7 +155,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     library = library_of(options.library)
     names = sorted(fnmatch.filter(OPS, options.ops))
-    rows = compared(options.library, [n for n in names if is_offered(n, library)], options.processes)
+    offered = [n for n in names if is_offered(n, library) and has_samples(n)]
+    rows = compared(options.library, offered, options.processes)
     texts = [f"{row.name} {line}" for row in rows for line in row.other_texts[: options.texts]]
     sections = [
         *notes(rows, library, names),

@@ -292,7 +292,7 @@ def _other_tensor(value: Any, name: str) -> Any:
     raise TypeError(f"{name}(): argument 'other' (position 2) must be Tensor, not {type(value).__name__}")
 
 
-@define(in_place=True, out=True)
+@define(in_place=True, ufunc=np.add, out=True)
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return input + alpha * other, broadcast.
 
@@ -306,7 +306,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return _add(input, other * alpha if isinstance(other, Number) else _scaled(other, alpha, "add"))
 
 
-@define("sub", "subtract", in_place=True, out=True)
+@define("sub", "subtract", in_place=True, ufunc=np.subtract, out=True)
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return input - alpha * other, broadcast."""
     other = _other_tensor(other, "sub")
@@ -318,7 +318,7 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 subtract = sub
 
 
-@define("mul", "multiply", in_place=True, out=True)
+@define("mul", "multiply", in_place=True, ufunc=np.multiply, out=True)
 def mul(input: Any, other: Any) -> Tensor:
     """Return input * other, broadcast."""
     return _mul(input, _other_tensor(other, "mul"))
@@ -330,7 +330,7 @@ multiply = mul
 _ROUNDED = {how: _dividing(f"div_{how}_cpu") for how in ("floor", "trunc")}
 
 
-@define("div", "divide", in_place=True, out=True)
+@define("div", "divide", in_place=True, ufunc=np.divide, out=True)
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Return input / other, broadcast; integers give floats unless `rounding_mode` is "floor" or "trunc"."""
     other = _other_tensor(other, "div")

@@ -19,7 +19,7 @@ from jitgrad.eager.functions.operands import (
     require_tensors,
     wrong_combination,
 )
-from jitgrad.eager.inplace import guard, must_fit, write
+from jitgrad.eager.inplace import guard, inplace, must_fit, write
 from jitgrad.eager.tape import named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Op
@@ -358,7 +358,7 @@ def square(input: Any) -> Tensor:
     return mapped(COMPOSITES["square"].function, "PowBackward0", (x,), [a])
 
 
-@define(in_place=True, out=True)
+@define(out=True)
 def nan_to_num(input: Any, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Tensor:
     """Return the input with numbers in place of NaN and the infinities, whose derivative is 0."""
     x = require_tensor(input, "nan_to_num")
@@ -366,6 +366,12 @@ def nan_to_num(input: Any, nan: Any = None, posinf: Any = None, neginf: Any = No
         return wrap(np.nan_to_num(x._array, nan=nan or 0.0, posinf=posinf, neginf=neginf))
     given = {"nan": nan or 0.0, "posinf": posinf, "neginf": neginf}
     return mapped(COMPOSITES["nan_to_num"].function, "NanToNumBackward0", (x,), [x._array], **given)
+
+
+@define("nan_to_num_")
+def _nan_to_num_(self: Tensor, nan: Any = None, posinf: Any = None, neginf: Any = None) -> Tensor:
+    """Write numbers over NaN and the infinities; integers stay as they are."""
+    return inplace(nan_to_num)(self, nan, posinf, neginf) if self._array.dtype.kind == "f" else self
 
 
 @define(in_place=True, out=True)
