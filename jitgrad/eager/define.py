@@ -26,12 +26,13 @@ def define(
 ) -> Callable[[Function], Function]:
     """Declare a function of tensors, and the method of the same names.
 
-    Without names, the function's own is taken. `in_place` adds the method with a trailing underscore, which may
-    use `ufunc`. `out` lets the function, though not the method, write its result into a tensor given as `out=`,
-    which has to be of the result's own dtype if `exact`.
+    Without names, the function's own is taken. `in_place` adds the method with a trailing underscore, which
+    may use `ufunc`. `out` lets the function, though not the method, write its result into a tensor given as
+    `out=`, which has to be of the result's own dtype if `exact`.
     """
 
     def declare(function: Function) -> Function:
+        function = with_numpy_keywords(function)
         public = with_out(function, exact) if out else function
         for name in names or (function.__name__.strip("_"),):
             if method:
@@ -43,6 +44,26 @@ def define(
         return public
 
     return declare
+
+
+_NUMPY_KEYWORDS = (("axis", "dim"), ("keepdims", "keepdim"))
+
+
+def with_numpy_keywords(function: Function) -> Function:
+    """The function with NumPy's names for its keywords too, as PyTorch has them."""
+    code = function.__code__
+    own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    renamed = {alias: name for alias, name in _NUMPY_KEYWORDS if name in own and alias not in own}
+    if not renamed:
+        return function
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            kwargs = {renamed.get(name, name): value for name, value in kwargs.items()}
+        return function(*args, **kwargs)
+
+    return called  # type: ignore[return-value]
 
 
 def operators(table: dict[str, Callable[..., Any]]) -> None:

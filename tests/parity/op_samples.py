@@ -24,7 +24,7 @@ hypothesis.settings.load_profile(_PROFILE)  # the import above loads one of its 
 
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool)
 MIXED = (torch.bool, torch.uint8, torch.int32, torch.int64, torch.float32, torch.float64)
-LIMIT = 12  # samples of op_db for each op and dtype; the report says of how many
+LIMIT = 24  # samples of op_db for each op and dtype; the report says of how many
 
 OpInfo = Any
 

@@ -139,7 +139,7 @@ _ALONG_VECTOR = {"axes": (0,)}
 
 
 @define(out=True)
-def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None) -> Tensor:
+def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum of all elements, or along dimensions; integers and bools add up as int64.
 
     >>> import jitgrad
@@ -147,7 +147,6 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None
     tensor([4., 6.])
     """
     x = require_tensor(input, "sum")
-    dim = axis if dim is None else dim
     if dim is None and x._array.ndim == 1 and x._array.dtype.kind == "f" and dtype is None and not keepdim:
         return apply_op(OPS["sum"], (x,), _ALONG_VECTOR, "SumBackward0")
     name = "SumBackward0" if dim is None else "SumBackward1"
@@ -175,12 +174,9 @@ def _averaged(x: Node, axes: Axes, keepdim: bool) -> Any:
 
 
 @define(out=True)
-def mean(
-    input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, axis: Any = None
-) -> Tensor:
+def mean(input: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the mean of all elements, or along dimensions; RuntimeError for integers."""
     x = require_tensor(input, "mean")
-    dim = axis if dim is None else dim
     array = _floating(x, "mean", dtype)
     params = {"axes": axes_of(dim, array.ndim), "keepdim": _flag(keepdim, "mean")}
     return apply_function(_averaged, (x,), params, f"MeanBackward{int(dim is not None)}", [array])  # type: ignore[no-any-return]
@@ -254,12 +250,10 @@ def _spread(name: str, function: Callable[..., Any], doc: str, recorded: str) ->
         keepdim: bool = False,
         *,
         correction: Any = None,
-        axis: Any = None,
     ) -> Any:
         x = require_tensor(input, name)
         if isinstance(dim, bool):
             dim, unbiased = None, dim
-        dim = axis if dim is None else dim
         if x._array.dtype.kind not in "fc":
             raise RuntimeError(f"{name} only support floating point and complex dtypes")
         degrees = correction if correction is not None else int(unbiased is not False)
@@ -334,15 +328,12 @@ def along(
 def _extremes(name: str, function: Any, position: Any, elementwise: Any, result: Any, doc: str) -> Any:
     """A function of all elements, of one dimension, or of two tensors."""
 
-    def extreme(
-        input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, axis: Any = None
-    ) -> Any:
+    def extreme(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
         if not isinstance(input, Tensor) or isinstance(dim, (bool, float)):
             raise invalid_arguments(name, input, dim)
         x = input
         if isinstance(dim, Tensor) or other is not None:
             return elementwise(x, dim if other is None else other)
-        dim = axis if dim is None else dim
         if dim is None:
             if not x._array.size:
                 raise RuntimeError(
@@ -427,9 +418,9 @@ def _both_extremes(x: Node, axes: Axes, keepdim: bool) -> Any:
 
 
 def _position(name: str, numpy: Any) -> Any:
-    def position(input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
+    def position(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
         x = require_tensor(input, name)
-        a, dim = x._array, axis if dim is None else dim
+        a = x._array
         if not a.size and dim is None:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
         if dim is None:
@@ -455,9 +446,9 @@ argmax, argmin = _position("argmax", np.argmax), _position("argmin", np.argmin)
 
 
 def _truth(name: str, numpy: Any) -> Any:
-    def truth(input: Any, dim: Any = None, keepdim: bool = False, *, axis: Any = None) -> Tensor:
+    def truth(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
         x = require_tensor(input, name)
-        axes = axes_of(axis if dim is None else dim, x.ndim)
+        axes = axes_of(dim, x.ndim)
         found = np.asarray(numpy(x._array, axes, keepdims=bool(keepdim)))
         return wrap(found.astype(np.uint8) if x._array.dtype == np.uint8 else found.astype(np.bool_))
 

@@ -556,7 +556,7 @@ def _transposed_matrices(x: Tensor, name: str) -> Tensor:
             f"tensor.{name} is only supported on matrices or batches of matrices. Got {x.ndim}-D tensor."
         )
     out = _swapped(x, -2, -1, "TransposeBackward0")
-    return out.conj() if x._array.dtype.kind == "c" and name != "mT" else out  # type: ignore[no-any-return]
+    return out.conj() if x._array.dtype.kind == "c" and name != "mT" else out
 
 
 @define()

@@ -86,7 +86,7 @@ def _freedom(total: Any, weights: Any, aweights: Any, correction: Any) -> Any:
         UserWarning,
         stacklevel=3,
     )
-    return free * 0
+    return abs(free * 0)
 
 
 @define()
