@@ -76,8 +76,7 @@ class Row:
     failures: list[Failure] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
-    taken: int = 0
-    held: int = 0
+    samples: int = 0
     rounded: int = 0
     same_text: int = 0
     other_texts: list[str] = field(default_factory=list)
@@ -312,20 +311,17 @@ def _checked(name: str, library: Library) -> Row:
     one.row.missing = [form.name for form in forms(OPS[name]) if not form.offered(library)]
     for dtype in DTYPES:
         held = held_samples(name, dtype)
-        one.row.taken += len(held.taken)
-        one.row.held += held.held
-        if not held.held:
+        one.row.samples += len(held)
+        if not held:
             one.row.left_out[f"op_db has no samples in {dtype_name(dtype)}"] += 1
         for form in found:
-            for place, sample in enumerate((*held.taken, *own_samples(name, dtype))):
+            for place, sample in enumerate((*held, *own_samples(name, dtype))):
                 one.sample(form, sample, place)
     for form in found:
         for place, sample in enumerate(mixed_samples(name)):
             one.sample(form, sample, place)
         for sample in error_samples(name):
             one.error(form, sample)
-    if not_taken := one.row.held - one.row.taken:
-        one.row.left_out["samples of op_db beyond the limit for each dtype"] += not_taken
     return one.row
 
 

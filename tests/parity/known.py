@@ -34,6 +34,11 @@ KNOWN: Known = {
     ("atan2", "gradient", "uint8"): "PyTorch negates the uint8 operand in uint8, where it wraps around",
     ("cdouble", "method", "conversions to complex"): COMPLEX,
     ("cfloat", "method", "conversions to complex"): COMPLEX,
+    (
+        "cov",
+        "gradient",
+        "float64 #24",
+    ): ("the gradient of float32 weights is 0 by cancellation, to within rounding"),
     ("digamma", "gradient", "special"): INFINITE,
     ("frexp", "gradient", "special"): OVERFLOW,
     ("i0", "gradient", "special"): INFINITE,

@@ -24,7 +24,6 @@ hypothesis.settings.load_profile(_PROFILE)  # the import above loads one of its 
 
 DTYPES = (torch.float32, torch.float64, torch.int64, torch.bool)
 MIXED = (torch.bool, torch.uint8, torch.int32, torch.int64, torch.float32, torch.float64)
-LIMIT = 24  # samples of op_db for each op and dtype; the report says of how many
 
 OpInfo = Any
 
@@ -38,14 +37,6 @@ class Sample:
     kwargs: dict[str, Any]
     process: Callable[[Any], Any] = lambda result: result
     own: bool = False
-
-
-@dataclass(frozen=True)
-class Samples:
-    """The samples taken of those that op_db holds."""
-
-    taken: tuple[Sample, ...]
-    held: int
 
 
 def full_name(op: OpInfo) -> str:
@@ -110,26 +101,19 @@ def with_gradient(op: OpInfo, dtype: torch.dtype) -> bool:
 
 
 @functools.lru_cache(maxsize=4)
-def held_samples(name: str, dtype: torch.dtype) -> Samples:
-    """Evenly spread samples of op_db, LIMIT at most."""
+def held_samples(name: str, dtype: torch.dtype) -> tuple[Sample, ...]:
+    """The samples of op_db."""
     op = OPS[name]
     if dtype not in op.dtypes:
-        return Samples((), 0)
+        return ()
     _seed(name, dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         held = list(op.sample_inputs_func(op, "cpu", dtype, with_gradient(op, dtype)))
-    places = sorted({round(i) for i in np.linspace(0, len(held) - 1, min(LIMIT, len(held)))})
-    taken = (
-        _sample(
-            f"{dtype_name(dtype)} #{i}",
-            (held[i].input, *held[i].args),
-            held[i].kwargs,
-            process=held[i].output_process_fn_grad,
-        )
-        for i in places
+    return tuple(
+        _sample(f"{dtype_name(dtype)} #{i}", (s.input, *s.args), s.kwargs, process=s.output_process_fn_grad)
+        for i, s in enumerate(held)
     )
-    return Samples(tuple(taken), len(held))
 
 
 def error_samples(name: str) -> list[Sample]:

@@ -19,9 +19,9 @@ def _reformed(name: str, function: Callable[..., Tensor], forms: int = 1) -> Cal
     """The method by which a tensor becomes the view of itself that a function of so many forms makes."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        guard_tape(self)
         before = _before(self)
         out = function(before, *args, **kwargs)
-        guard_tape(self)
         viewed = self._view is not None or (self._version_box is not None and not self._requires)
         self._array, self._edge, self._sink = out._array, _renumbered(out._edge, forms), None
         self._view = out._view if viewed else None
