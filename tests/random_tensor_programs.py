@@ -32,6 +32,9 @@ WRITES = {
     "item": lambda x, y: x.__setitem__(0, y.sum()) if x.dim() and x.shape[0] else x.add_(1),
     "masked": lambda x, y: x.__setitem__(x > 0.3, 0.1),
     "gathered": lambda x, y: x.__setitem__([0], y.mean()) if x.dim() and x.shape[0] else x.add_(1),
+    "transpose_": lambda x, y: x.transpose_(0, -1) if x.dim() else x,
+    "squeeze_": lambda x, y: x.squeeze_(),
+    "unsqueeze_": lambda x, y: x.unsqueeze_(-1),
 }
 VALUES = {
     "product": lambda x, y: x * y,

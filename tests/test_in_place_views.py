@@ -46,9 +46,8 @@ PROGRAMS = (
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("call", CALLS)
 def test_the_tensor_has_the_new_shape(kind: str, call: str) -> None:
-    assert_alike(
-        f"{KINDS[kind]}; r = y.{call}; (r is y, y.shape, y.tolist(), y._version, y.grad_fn and y.grad_fn.name())"
-    )
+    seen = "(r is y, y.shape, y.tolist(), y._version, y.grad_fn and y.grad_fn.name())"
+    assert_alike(f"{KINDS[kind]}; r = y.{call}; {seen}")
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -54,12 +54,8 @@ def _before(t: Tensor) -> Tensor:
 
 
 _reformed("squeeze", squeeze, 3)
-for _name, _function in {
-    "unsqueeze": unsqueeze,
-    "t": t,
-    "transpose": transpose,
-    "swapaxes": transpose,
-    "swapdims": transpose,
-}.items():
-    _reformed(_name, _function)
+_reformed("unsqueeze", unsqueeze)
+_reformed("t", t)
+for _name in ("transpose", "swapaxes", "swapdims"):
+    _reformed(_name, transpose)
 as_strided_ = _reformed("as_strided", as_strided)
