@@ -19,8 +19,9 @@ import numpy as np
 from jitgrad.runtime import cache, native
 
 # Turns of some 10 to 40 ns. A pool thread that lingers is still awake for the next kernel of the same
-# program; spinning for longer would take the core from a busy neighbour.
-WORKER_SPIN = 400
+# program, or of the next operation on tensors, which comes 15 to 25 us later; spinning for longer would take
+# the core from a busy neighbour.
+WORKER_SPIN = 2000
 CALLER_SPIN = 400
 
 # The pool's state is laid out in pool.ll.
