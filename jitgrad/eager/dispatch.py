@@ -17,19 +17,7 @@ from jitgrad.ir import Aval, Op
 from jitgrad.ops.table import times
 
 Params = dict[str, Any]
-_NO_PARAMS: Params = {}
 _ndarray = np.ndarray
-
-
-def apply(function: Callable[..., Any], operands: Sequence[Any], params: Params | None, name: str) -> Any:
-    """The result of an op, a composite or any function of ops on tensors and NumPy scalars.
-
-    It is recorded as one step with this name (as in "MeanBackward0"). Operands must have the dtypes that the
-    function should compute in: it promotes as NumPy does. A function that returns a tuple gives a tuple.
-    """
-    if isinstance(function, Op):
-        return apply_op(function, operands, params or _NO_PARAMS, name)
-    return apply_function(function, operands, params or _NO_PARAMS, name)
 
 
 def arrays_of(operands: Sequence[Any]) -> list[Any]:
@@ -322,7 +310,11 @@ def apply_function(
     name: str,
     arrays: Sequence[Any] | None = None,
 ) -> Any:
-    """Like apply, for a function; `arrays` stand for the operands where they have been cast."""
+    """The result of a composite, or of any function of ops, on tensors and NumPy scalars.
+
+    It is recorded as one step with this name (as in "MeanBackward0"). `arrays` stand for the operands where
+    they have been cast: the function promotes as NumPy does. A function that returns a tuple gives a tuple.
+    """
     given = [a if a.__class__ is _ndarray else np.asarray(a) for a in arrays or arrays_of(operands)]
     results = run_plan(plan_of(function, params, given), operands, given, name)
     return results[0] if len(results) == 1 else results

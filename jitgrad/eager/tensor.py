@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jitgrad.eager import dtypes, tape
+from jitgrad.eager import dtypes
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.modes import state
 from jitgrad.eager.printing import suffixes, tensor_text
@@ -356,6 +356,3 @@ def require_tensor(value: Any, function: str, position: int = 1, argument: str =
             f"not {type(value).__name__}"
         )
     return value
-
-
-__all__ = ["Tensor", "View", "refresh", "require_tensor", "sink", "tape", "version_of", "wrap"]

@@ -75,7 +75,6 @@ __all__ = [
 Check = Callable[[Any, Any, list[Array]], None]
 
 _ndarray = np.ndarray
-_SMALL = range(-128, 128)  # Python integers that every integer dtype but uint8 holds
 
 
 # Operands -----------------------------------------------------------------------------------------------
