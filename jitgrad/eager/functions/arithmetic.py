@@ -133,10 +133,10 @@ def title(name: str, number: int = 0) -> str:
 
 def computed(op: Op, kind: Any, operands: tuple[Any, ...], arrays: list[Any]) -> Tensor:
     """An elementwise op on arrays (or Python numbers) that stand for operands; `kind` is its record class."""
-    for a in arrays:
-        if a.__class__ is _ndarray and a.size >= LARGE:
-            return _in_kernel(op, kind.__name__, operands, arrays)
     try:
+        for a in arrays:
+            if a.__class__ is _ndarray and a.size >= LARGE:
+                return _in_kernel(op, kind.__name__, operands, arrays)
         result = state.compute(op.numpy, *arrays)
     except ValueError:
         raise shape_error([np.shape(a) for a in arrays]) from None
@@ -154,11 +154,7 @@ _NO_PARAMS: dict[str, Any] = {}
 def _in_kernel(op: Op, name: str, operands: tuple[Any, ...], arrays: list[Any]) -> Tensor:
     dtype = next(a.dtype for a in arrays if isinstance(a, np.ndarray))
     strong = [a if isinstance(a, np.ndarray) else np.asarray(a, dtype) for a in arrays]
-    try:
-        result: Tensor = apply_function(op, operands, _NO_PARAMS, name, strong)
-    except ValueError:
-        raise shape_error([np.shape(a) for a in arrays]) from None
-    return result
+    return apply_function(op, operands, _NO_PARAMS, name, strong)  # type: ignore[no-any-return]
 
 
 def unary(name: str, op: Op, *, floating: bool = True, also: str = "") -> Callable[[Any], Tensor]:
