@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, toposort
 from jitgrad.program import Call, Kernel
-from jitgrad.runtime import cache
+from jitgrad.machine import cache
 from jitgrad.runtime.execute import Compiled, KernelStep
 
 

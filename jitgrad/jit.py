@@ -20,7 +20,7 @@ from jitgrad.ir import interpret as interpret_graph
 from jitgrad.location import user_line
 from jitgrad.pytree import Tree, constructor, flatten, unflatten
 from jitgrad.rewrite import simplify
-from jitgrad.runtime.execute import Compiled, compile_graph
+from jitgrad.runtime.execute import Compiled, compile_fast, compile_graph
 from jitgrad.signature import (
     Arguments,
     Array,
@@ -305,13 +305,18 @@ class Function:
 # Public transforms ------------------------------------------------------------------------------------
 
 
-def jit(function: Any = None, *, static_argnames: str | Sequence[str] = ()) -> Any:
+def jit(
+    function: Any = None, *, static_argnames: str | Sequence[str] = (), fastmath: bool = False
+) -> Any:
     """Compile a function of arrays.
 
     The function is run once on traced values for each structure, shape and dtype of its arguments; then the
     compiled program runs. Numbers and arrays are run-time values; arguments named in `static_argnames` are
     Python values that may decide what the function does. Arrays that it closes over are read at each call;
     what it computes from those alone with NumPy is computed once, when tracing.
+
+    With `fastmath` the arithmetic may be contracted (x * y + z rounds once) and reassociated: results then
+    differ in the last bits from those of the exact mode. Of nested transforms the outermost decides.
 
     >>> import numpy as np
     >>> @jit
@@ -321,8 +326,8 @@ def jit(function: Any = None, *, static_argnames: str | Sequence[str] = ()) -> A
     np.float64(5.0)
     """
     if function is None:
-        return partial(jit, static_argnames=static_argnames)
-    return Function(function, Call(), static_argnames)
+        return partial(jit, static_argnames=static_argnames, fastmath=fastmath)
+    return Function(function, Call(), static_argnames, _engine(fastmath))
 
 
 def value_and_grad(
@@ -331,21 +336,25 @@ def value_and_grad(
     has_aux: bool = False,
     *,
     static_argnames: str | Sequence[str] = (),
+    fastmath: bool = False,
 ) -> Any:
     """Turn a function with a floating-point result into one that returns (value, gradient), in one program.
 
     The gradient has the structure, shapes and dtypes of the argument with number `argnums`, or is a tuple of
     several for a tuple. With `has_aux` the function returns (value, aux), and the result is
     ((value, aux), gradient). Raises TypeError for a result that is no floating-point number and for arguments
-    that are not floating-point.
+    that are not floating-point. `fastmath` is that of `jit`.
 
     >>> import numpy as np
     >>> value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
     (np.float64(9.0), array([ 3., 12.]))
     """
     if function is None:
-        return partial(value_and_grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames)
-    return Function(function, Gradient(_argnums(argnums), has_aux, with_value=True), static_argnames)
+        return partial(
+            value_and_grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames, fastmath=fastmath
+        )
+    gradient = Gradient(_argnums(argnums), has_aux, with_value=True)
+    return Function(function, gradient, static_argnames, _engine(fastmath))
 
 
 def grad(
@@ -354,6 +363,7 @@ def grad(
     has_aux: bool = False,
     *,
     static_argnames: str | Sequence[str] = (),
+    fastmath: bool = False,
 ) -> Any:
     """Turn a function with a floating-point result into its gradient; see `value_and_grad`.
 
@@ -363,8 +373,15 @@ def grad(
     np.float64(12.0)
     """
     if function is None:
-        return partial(grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames)
-    return Function(function, Gradient(_argnums(argnums), has_aux, with_value=False), static_argnames)
+        return partial(
+            grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames, fastmath=fastmath
+        )
+    gradient = Gradient(_argnums(argnums), has_aux, with_value=False)
+    return Function(function, gradient, static_argnames, _engine(fastmath))
+
+
+def _engine(fastmath: bool) -> Engine:
+    return compile_fast if fastmath else compile_graph
 
 
 def _argnums(argnums: int | Sequence[int]) -> int | tuple[int, ...]:

@@ -14,7 +14,7 @@ from golden_graphs import GOLDEN
 from numba.core import types
 
 from jitgrad.program import Kernel
-from jitgrad.runtime import native
+from jitgrad.machine import native
 from jitgrad.targets import cpu, lanes, numba_frontend, printer, rows
 from jitgrad.targets.emit import emit
 from jitgrad.targets.source import Source, expression
@@ -36,7 +36,7 @@ def compiled(source: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict
 
     with monkeypatch.context() as patch:
         patch.setattr(numba_frontend.compiler, "compile_extra", recording)
-        text = cpu.compile_kernel(cpu.module_text(source), source.parameters, "test", "<test>")
+        text = cpu.compile_kernel(source, "test", "<test>")
     return text, found
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from jitgrad.errors import JitgradWarning
-from jitgrad.runtime import cache
+from jitgrad.machine import cache
 
 KEY, OTHER = "ab" * 20, "cd" * 20
 CODE = bytes(range(256)) * 8
@@ -215,7 +215,7 @@ def test_clear_removes_only_the_caches_own_files(folder: Path) -> None:
 
 WRITER = """
 import sys
-from jitgrad.runtime import cache
+from jitgrad.machine import cache
 mine, key = sys.argv[1].encode() * 50_000, sys.argv[2]
 for _ in range(150):
     cache.store(key, "x = 1", mine, {})

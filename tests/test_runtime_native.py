@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jitgrad.runtime import native, threads
+from jitgrad.machine import native
+from jitgrad.runtime import threads
 
 # Every kernel here gets in args[0] the array that it works on.
 IR = """
@@ -315,7 +316,8 @@ def run_python(body: str, **environment: str) -> str:
     jitgrad = sys.modules["jitgrad"] = types.ModuleType("jitgrad")
     jitgrad.__path__ = [{str(package)!r}]
     import ctypes, os, threading, time
-    from jitgrad.runtime import buffers, cache, native, threads
+    from jitgrad.machine import cache, native
+    from jitgrad.runtime import buffers, threads
     names = ("test_count", "test_meet")
     with open(os.environ["TEST_OBJECT"], "rb") as file:
         found = native.load_object(file.read(), names)

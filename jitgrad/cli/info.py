@@ -11,7 +11,8 @@ from pathlib import Path
 from llvmlite import binding as llvm
 
 from jitgrad.cli.terminal import installed, size
-from jitgrad.runtime import cache, threads
+from jitgrad.machine import cache
+from jitgrad.runtime import threads
 
 REQUIRED = ("jitgrad", "numpy", "numba", "llvmlite")
 OPTIONAL = ("scipy", "scikit-learn", "matplotlib", "rich", "jax", "torch", "autograd")

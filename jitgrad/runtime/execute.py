@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,11 +42,11 @@ class Compiled:
     output. Arrays that the graph captured are read when it is called.
     """
 
-    def __init__(self, graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> None:
+    def __init__(self, graph: Graph, strides: Sequence[tuple[int, ...] | None], fastmath: bool) -> None:
         self.graph = graph
         self.program = fuse(graph, _element_strides(graph, strides))
         self.steps: list[KernelStep | Call] = [
-            _prepared(step) if isinstance(step, Kernel) else step for step in self.program.steps
+            _prepared(step, fastmath) if isinstance(step, Kernel) else step for step in self.program.steps
         ]
         self._run = _assembled(self)
 
@@ -60,7 +60,12 @@ class Compiled:
 
 def compile_graph(graph: Graph, strides: Sequence[tuple[int, ...] | None] | None = None) -> Compiled:
     """Compile a graph; `strides` are the bytes of inputs that are not C-contiguous, None for the others."""
-    return Compiled(graph, strides or [None] * len(graph.inputs))
+    return Compiled(graph, strides or [None] * len(graph.inputs), fastmath=False)
+
+
+def compile_fast(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> Compiled:
+    """Compile a graph whose arithmetic may be contracted and reassociated."""
+    return Compiled(graph, strides, fastmath=True)
 
 
 def _element_strides(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> dict[Node, tuple[int, ...]]:
@@ -76,8 +81,8 @@ def _element_strides(graph: Graph, strides: Sequence[tuple[int, ...] | None]) ->
     return found
 
 
-def _prepared(kernel: Kernel) -> KernelStep:
-    source = emit(kernel)
+def _prepared(kernel: Kernel, fastmath: bool) -> KernelStep:
+    source = replace(emit(kernel), fastmath=fastmath)
     return KernelStep(kernel, source, kernels.load(source), estimated_seconds(kernel))
 
 

@@ -6,9 +6,10 @@ import hashlib
 import threading
 from dataclasses import dataclass
 
-from jitgrad.runtime import cache, native
+from jitgrad.machine import cache, native
 from jitgrad.targets import cpu
 from jitgrad.targets.source import Source
+from jitgrad.vmath import library
 
 _loaded: dict[str, Loaded] = {}
 _loading = threading.Lock()
@@ -37,7 +38,8 @@ class Loaded:
 
 def kernel_key(source: Source) -> str:
     """The identity of compiled code: its text, its parameters' types, what compiles it, for which machine."""
-    described = "\0".join((cache.fingerprint(), source.text, cpu.signature_text(source.parameters)))
+    mode = "fastmath" if source.fastmath else "exact"
+    described = "\0".join((cache.fingerprint(), mode, source.text, cpu.signature_text(source.parameters)))
     return hashlib.blake2b(described.encode(), digest_size=20).hexdigest()
 
 
@@ -68,7 +70,7 @@ def _load(key: str, source: Source) -> Loaded:
     text = cpu.module_text(source)
     path = cache.source_path(key)
     filename = str(path) if path is not None else f"<jitgrad kernel {key}>"
-    code = native.compile_ir(cpu.compile_kernel(text, source.parameters, symbol, filename))
+    code = native.compile_ir(cpu.compile_kernel(source, symbol, filename), library)
     addresses = native.load_object(code, names)
     cache.store(key, text, code, {"kind": "kernel"})
     counters.compiled += 1

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.runtime import cache, native
+from jitgrad.machine import cache, native
 
 # Turns of some 10 to 40 ns. A pool thread that lingers is still awake for the next kernel of the same
 # program, or of the next operation on tensors, which comes 15 to 25 us later; spinning for longer would take

@@ -40,17 +40,17 @@ def signature_text(parameters: tuple[Parameter, ...]) -> str:
     return ", ".join(f"{p.name}: {p.kind} {p.dtype}" for p in parameters)
 
 
-def compile_kernel(text: str, parameters: tuple[Parameter, ...], symbol: str, filename: str) -> str:
+def compile_kernel(source: Source, symbol: str, filename: str) -> str:
     """LLVM IR that exports `<symbol>_kernel` and, if the text has one, `<symbol>_finish`, each as void(int64
     *args, int64 lo, int64 hi, char *scratch)."""
     from jitgrad.targets import numba_frontend
 
     module = ModuleType(symbol)
-    exec(compile(text, filename, "exec"), module.__dict__)
+    exec(compile(module_text(source), filename, "exec"), module.__dict__)
     names = [name for name in ("kernel", "finish") if name in module.__dict__]
     functions: dict[str, Callable[..., Any]] = {name: module.__dict__[name] for name in names}
     assert all(inspect.isfunction(f) for f in functions.values())
-    return numba_frontend.llvm_ir(functions, parameters, symbol)
+    return numba_frontend.llvm_ir(functions, source, symbol)
 
 
 def words(parameter: Parameter) -> int:

@@ -12,13 +12,17 @@ from llvmlite import ir
 from numba.core import compiler, cpu, types
 from numba.core.codegen import JITCodeLibrary, JITCPUCodegen
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.cpu_options import FastMathOptions
 from numba.core.registry import cpu_target
 from numba.np.numpy_support import from_dtype
 
+from jitgrad.targets import routines
 from jitgrad.targets.dialect import Span
-from jitgrad.targets.source import Parameter
+from jitgrad.targets.source import Parameter, Source
 
 ALIGNMENT = 64
+# NaN and infinities stay what they are.
+FAST = {"contract", "reassoc", "arcp", "nsz"}
 CONVENTION = [ir.IntType(64).as_pointer(), ir.IntType(64), ir.IntType(64), ir.IntType(8).as_pointer()]
 
 
@@ -46,6 +50,7 @@ class KernelContext(cpu.CPUContext):  # type: ignore[misc]
 
 @cache
 def _contexts() -> tuple[Any, Any]:
+    routines.register_all()
     typing = cpu_target.typing_context
     context = KernelContext(typing, "cpu")
     typing.refresh()
@@ -53,8 +58,9 @@ def _contexts() -> tuple[Any, Any]:
     return typing, context
 
 
-def _flags() -> Any:
+def _flags(fastmath: bool) -> Any:
     flags = compiler.Flags()
+    flags.fastmath = FastMathOptions(FAST if fastmath else False)
     flags.no_compile = True
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
@@ -73,15 +79,22 @@ def numba_type(parameter: Parameter, number: int) -> Any:
     return Span(dtype, None if parameter.kind == "input" else number)
 
 
-def llvm_ir(functions: dict[str, Callable[..., Any]], parameters: tuple[Parameter, ...], symbol: str) -> str:
+def llvm_ir(functions: dict[str, Callable[..., Any]], source: Source, symbol: str) -> str:
     """IR text of the functions, each behind a C wrapper `<symbol>_<name>` that unpacks the argument block."""
+    parameters = source.parameters
     with global_compiler_lock:
         typing, context = _contexts()
         arguments = tuple(numba_type(p, k) for k, p in enumerate(parameters))
         module = None
         for name, function in functions.items():
             result = compiler.compile_extra(
-                typing, context, function, (types.intp, types.intp, *arguments), types.none, _flags(), {}
+                typing,
+                context,
+                function,
+                (types.intp, types.intp, *arguments),
+                types.none,
+                _flags(source.fastmath),
+                {},
             )
             part = result.library._final_module
             wrapper = llvm.parse_assembly(

@@ -30,12 +30,16 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """An emitted kernel: the text depends on the kernel's form only, the parameters' values on its sizes."""
+    """An emitted kernel: the text depends on the kernel's form only, the parameters' values on its sizes.
+
+    With `fastmath` its arithmetic may be contracted and reassociated.
+    """
 
     text: str
     parameters: tuple[Parameter, ...]
     units: int
     has_finish: bool
+    fastmath: bool = False
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ from jitgrad.vmath.logarithm import log, log1p, log2, log10
 from jitgrad.vmath.power import cbrt, hypot, power
 from jitgrad.vmath.special import digamma, erf, erfc, lgamma
 from jitgrad.vmath.trigonometry import cos, sin, tan
-from jitgrad.vmath.ufuncs import fingerprint, ufunc
+from jitgrad.vmath.ufuncs import ufunc
 
 __all__ = [
     "arccos",
@@ -60,7 +60,6 @@ __all__ = [
     "exp2",
     "expm1",
     "fabs",
-    "fingerprint",
     "floor",
     "floor_divide",
     "fma",

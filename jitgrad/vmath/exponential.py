@@ -22,7 +22,7 @@ from jitgrad.vmath.pieces import (
     sum_of_ordered,
 )
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.scalar import Scalar
+from jitgrad.vmath.value import Value
 
 LOG2E = 1.4426950408889634
 # Beyond these, exp is 0 or inf, and 1 + exp(-x), expm1(-x) and tanh(x) are constant.
@@ -32,7 +32,7 @@ TANH_RANGE = {32: 10.0, 64: 20.0}
 NEAR_OVERFLOW = {32: 80.0, 64: 700.0}
 
 
-def reduced(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+def reduced(x: Value) -> tuple[Value, Value, Value]:
     """Return n as integer bits, r and c with x = n ln2 + r + c."""
     high, low = LN2[x.bits]
     n, bits = nearest(x, LOG2E)
@@ -41,7 +41,7 @@ def reduced(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     return bits, r, fma(n, -x.constant(low), first - r)
 
 
-def tail_of_exp(r: Scalar, c: Scalar) -> Scalar:
+def tail_of_exp(r: Value, c: Value) -> Value:
     """Return exp(r + c) - 1 - r."""
     # EXP begins with exactly 1/2, whose term is the largest: its rounding error is added again.
     half = 0.5 * r
@@ -50,7 +50,7 @@ def tail_of_exp(r: Scalar, c: Scalar) -> Scalar:
     return first + fma(first * r, polynomial(r, [2 * p for p in EXP[r.bits][1:]]), second)
 
 
-def exp_parts(x: Scalar) -> tuple[Scalar, Scalar]:
+def exp_parts(x: Value) -> tuple[Value, Value]:
     """Return n as integer bits and exp(x) / 2**n."""
     high, low = LN2[x.bits]
     n, bits = nearest(x, LOG2E)
@@ -60,13 +60,13 @@ def exp_parts(x: Scalar) -> tuple[Scalar, Scalar]:
     return bits, 1 + (first + fma(n, -x.constant(low), r * r * polynomial(r, EXP[x.bits])))
 
 
-def exp(x: Scalar) -> Scalar:
+def exp(x: Value) -> Value:
     """Return e**x."""
     n, y = exp_parts(clamp(x, *RANGE[x.bits]))
     return scale(y, n)
 
 
-def exp2(x: Scalar) -> Scalar:
+def exp2(x: Value) -> Value:
     """Return 2**x."""
     limit = 2.0 * RANGE[x.bits][0]
     x = clamp(x, limit, -limit)
@@ -77,7 +77,7 @@ def exp2(x: Scalar) -> Scalar:
     return scale(1 + fma(part, factor, r * r * polynomial(r, EXP[x.bits])), bits)
 
 
-def expm1_pair(x: Scalar, rest: Scalar | None = None) -> Pair:
+def expm1_pair(x: Value, rest: Value | None = None) -> Pair:
     """Return expm1(x + rest) in two parts, for x <= 0 above the underflow of 2**n and a small rest."""
     n, r, c = reduced(x)
     if rest is not None:
@@ -89,7 +89,7 @@ def expm1_pair(x: Scalar, rest: Scalar | None = None) -> Pair:
     return sum_of_ordered(high, fma(power, tail_of_exp(r, c), low + error))
 
 
-def expm1(x: Scalar) -> Scalar:
+def expm1(x: Value) -> Value:
     """Return e**x - 1."""
     low, high = RANGE[x.bits]
     clamped = clamp(x, low * 0.25, high)
@@ -103,7 +103,7 @@ def expm1(x: Scalar) -> Scalar:
     return copysign(select(excess, total * 2, total), x)
 
 
-def tanh(x: Scalar) -> Scalar:
+def tanh(x: Value) -> Value:
     """Return the hyperbolic tangent as -t / (2 + t) with t = expm1(-2|x|)."""
     high, low = expm1_pair(-2 * at_most(fabs(x), TANH_RANGE[x.bits]))
     total, rest = sum_of_ordered(high.constant(2), high)
@@ -111,7 +111,7 @@ def tanh(x: Scalar) -> Scalar:
     return copysign(first + second, x)
 
 
-def sigmoid(x: Scalar) -> Scalar:
+def sigmoid(x: Value) -> Value:
     """Return 1 / (1 + exp(-x))."""
     low, _ = RANGE[x.bits]
     n, r, c = reduced(-at_most(fabs(x), -low))
@@ -126,7 +126,7 @@ def sigmoid(x: Scalar) -> Scalar:
     return first + second
 
 
-def softplus(x: Scalar) -> Scalar:
+def softplus(x: Value) -> Value:
     """Return log(1 + exp(x))."""
     return select(x > 0, x, x.constant(0)) + log1p(exp(-fabs(x)))
 

@@ -12,7 +12,7 @@ from jitgrad.vmath.exponential import NEAR_OVERFLOW, RANGE, exp_parts, reduced, 
 from jitgrad.vmath.logarithm import log1p_of_pair
 from jitgrad.vmath.pieces import INFINITY, NAN, at_most, power_of_two, quotient_of, sum_of_ordered
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.scalar import Scalar
+from jitgrad.vmath.value import Value
 
 # Below this, sinh(x) is x.
 TINY = {32: 2.0**-13, 64: 2.0**-28}
@@ -20,7 +20,7 @@ TINY = {32: 2.0**-13, 64: 2.0**-28}
 LARGE = {32: 2.0**30, 64: 2.0**60}
 
 
-def sinh(x: Scalar) -> Scalar:
+def sinh(x: Value) -> Value:
     """Return the hyperbolic sine as u + u / (2u + 1) with u = expm1(|x|) / 2."""
     a = fabs(x)
     n, r, c = reduced(at_most(a, RANGE[x.bits][1] + 0.5))
@@ -34,14 +34,14 @@ def sinh(x: Scalar) -> Scalar:
     return copysign(select(a < TINY[x.bits], a, select(excess, 2 * y, y)), x)
 
 
-def cosh(x: Scalar) -> Scalar:
+def cosh(x: Value) -> Value:
     """Return the hyperbolic cosine as h + 1 / (4h) with h = exp(|x|) / 2."""
     n, y = exp_parts(at_most(fabs(x), RANGE[x.bits][1] + 0.5))
     half = y * power_of_two(n - 2) * 2
     return half + 0.25 / half
 
 
-def arcsinh(x: Scalar) -> Scalar:
+def arcsinh(x: Value) -> Value:
     """Return the inverse hyperbolic sine as log1p(a + a*a / (1 + sqrt(1 + a*a))), a = |x|."""
     a = fabs(x)
     large = a > LARGE[x.bits]
@@ -52,7 +52,7 @@ def arcsinh(x: Scalar) -> Scalar:
     return copysign(select(a < INFINITY, y, a), x)
 
 
-def arccosh(x: Scalar) -> Scalar:
+def arccosh(x: Value) -> Value:
     """Return the inverse hyperbolic cosine as log1p(t + sqrt(t*t + 2t)), t = x - 1."""
     large = x > LARGE[x.bits]
     t = x - 1
@@ -65,7 +65,7 @@ def arccosh(x: Scalar) -> Scalar:
     return select(x >= 1, y, select(x == x, x.constant(NAN), x))
 
 
-def arctanh(x: Scalar) -> Scalar:
+def arctanh(x: Value) -> Value:
     """Return the inverse hyperbolic tangent as log1p(2a / (1 - a)) / 2, a = |x|."""
     a = fabs(x)
     q, rest = quotient_of((2 * a, a * 0), sum_of_ordered(a.constant(1), -a))

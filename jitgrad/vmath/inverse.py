@@ -10,16 +10,16 @@ from jitgrad.vmath.coefficients import ASIN, ATAN, PI
 from jitgrad.vmath.exact import copysign, fabs, fma, select, sqrt
 from jitgrad.vmath.pieces import flip, polynomial, signs
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.scalar import Scalar
+from jitgrad.vmath.value import Value
 
 
-def arctan_up_to_one(q: Scalar) -> Scalar:
+def arctan_up_to_one(q: Value) -> Value:
     """Return arctan(q) - q for |q| <= 1."""
     z = q * q
     return q * z * polynomial(z, ATAN[q.bits])
 
 
-def arctan(x: Scalar) -> Scalar:
+def arctan(x: Value) -> Value:
     """Return the inverse tangent."""
     magnitude = fabs(x)
     large = magnitude > 1
@@ -29,7 +29,7 @@ def arctan(x: Scalar) -> Scalar:
     return copysign(first + (select(large, q, second) + (arctan_up_to_one(q) + second)), x)
 
 
-def arctan2(y: Scalar, x: Scalar) -> Scalar:
+def arctan2(y: Value, x: Value) -> Value:
     """Return the angle of the point (x, y), with C99's values at zeros and infinities."""
     steep = fabs(y) > fabs(x)
     numerator, denominator = select(steep, fabs(x), fabs(y)), select(steep, fabs(y), fabs(x))
@@ -47,7 +47,7 @@ def arctan2(y: Scalar, x: Scalar) -> Scalar:
     return copysign(select((x != x) | (y != y), x + y, total), y)
 
 
-def arcsin_terms(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+def arcsin_terms(x: Value) -> tuple[Value, Value, Value]:
     """Return whether |x| > 1/2, s = |x| or sqrt((1 - |x|)/2), and arcsin(s) - s."""
     magnitude = fabs(x)
     large = magnitude > 0.5
@@ -57,7 +57,7 @@ def arcsin_terms(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     return large, s, s * z * polynomial(z, ASIN[x.bits])
 
 
-def arcsin(x: Scalar) -> Scalar:
+def arcsin(x: Value) -> Value:
     """Return the inverse sine."""
     large, s, rest = arcsin_terms(x)
     high, low = PI[x.bits]
@@ -65,7 +65,7 @@ def arcsin(x: Scalar) -> Scalar:
     return copysign(select(large, turned, s + rest), x)
 
 
-def arccos(x: Scalar) -> Scalar:
+def arccos(x: Value) -> Value:
     """Return the inverse cosine."""
     large, s, rest = arcsin_terms(x)
     high, low = PI[x.bits]

@@ -21,7 +21,7 @@ from jitgrad.vmath.pieces import (
     sum_of_ordered,
 )
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.scalar import Scalar
+from jitgrad.vmath.value import Value
 
 SMALLEST_NORMAL = {32: 2.0**-126, 64: 2.0**-1022}
 # The least m: 2/3 suits the plain polynomial, sqrt(1/2) the one in s.
@@ -29,7 +29,7 @@ LOWEST_BITS = {32: 0x3F2AAAAB, 64: 0x3FE6A09E667F3BCD}
 ONE_BITS = {32: 0x3F800000, 64: 0x3FF0000000000000}
 
 
-def split(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+def split(x: Value) -> tuple[Value, Value, Value]:
     """Return k, m from LOWEST up to its double and 2**-k, with x = 2**k m, for normal positive x.
 
     The highest 2**-k is 0.
@@ -45,7 +45,7 @@ def split(x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
     return k, m, inverse.bitcast("float")
 
 
-def split_any(x: Scalar) -> tuple[Scalar, Scalar]:
+def split_any(x: Value) -> tuple[Value, Value]:
     """Return k and m as `split` does, for subnormal x too."""
     small = x < SMALLEST_NORMAL[x.bits]
     lift = MANTISSA[x.bits] + 2
@@ -53,7 +53,7 @@ def split_any(x: Scalar) -> tuple[Scalar, Scalar]:
     return select(small, k - lift, k), m
 
 
-def log1p_terms(f: Scalar) -> Pair:
+def log1p_terms(f: Value) -> Pair:
     """Return f*f/2 and a second term, whose difference is f - log(1 + f)."""
     if f.bits == 32:
         square = f * f
@@ -64,13 +64,13 @@ def log1p_terms(f: Scalar) -> Pair:
     return half_square, s * fma(z, polynomial(z, LOG[f.bits]), half_square)
 
 
-def finish(x: Scalar, y: Scalar) -> Scalar:
+def finish(x: Value, y: Value) -> Value:
     """Return y, or the logarithm's value where x is not a positive finite number."""
     y = select(x < INFINITY, y, x)
     return select(x > 0, y, select(x == 0, x.constant(-INFINITY), x.constant(NAN)))
 
 
-def log(x: Scalar) -> Scalar:
+def log(x: Value) -> Value:
     """Return the natural logarithm."""
     k, m = split_any(x)
     f = m - 1
@@ -80,12 +80,12 @@ def log(x: Scalar) -> Scalar:
     return finish(x, first + (rest + fma(k, k.constant(low), product - half_square)))
 
 
-def log1p(x: Scalar) -> Scalar:
+def log1p(x: Value) -> Value:
     """Return log(1 + x)."""
     return finish(1 + x, log1p_of_pair(x, None))
 
 
-def log1p_of_pair(x: Scalar, c: Scalar | None) -> Scalar:
+def log1p_of_pair(x: Value, c: Value | None) -> Value:
     """Return log(1 + x + c) for finite x > -1 and c small beside x."""
     total, error = sum_of(x.constant(1), x)
     if c is not None:
@@ -101,7 +101,7 @@ def log1p_of_pair(x: Scalar, c: Scalar | None) -> Scalar:
     return select(x == 0, x, total)
 
 
-def log1p_of_mantissa(m: Scalar) -> Pair:
+def log1p_of_mantissa(m: Value) -> Pair:
     """Return log(m) in two parts for m in [sqrt(1/2), sqrt(2))."""
     f = m - 1
     half_square, product = log1p_terms(f)
@@ -109,7 +109,7 @@ def log1p_of_mantissa(m: Scalar) -> Pair:
     return first, rest + product
 
 
-def log2(x: Scalar) -> Scalar:
+def log2(x: Value) -> Value:
     """Return the logarithm to base 2."""
     k, m = split_any(x)
     first, rest = log1p_of_mantissa(m)
@@ -120,7 +120,7 @@ def log2(x: Scalar) -> Scalar:
     return finish(x, total + (carry + error))
 
 
-def log10(x: Scalar) -> Scalar:
+def log10(x: Value) -> Value:
     """Return the logarithm to base 10."""
     k, m = split_any(x)
     first, rest = log1p_of_mantissa(m)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgrad.vmath.exact import fma, select
-from jitgrad.vmath.scalar import FLOAT32, FLOAT64, Number, Scalar
+from jitgrad.vmath.value import FLOAT32, FLOAT64, Number, Value
 
-Pair = tuple[Scalar, Scalar]  # an unevaluated sum, the second part small beside the first
+Pair = tuple[Value, Value]  # an unevaluated sum, the second part small beside the first
 
 MANTISSA = {32: 23, 64: 52}
 EXPONENT_BIAS = {32: 127, 64: 1023}
@@ -17,17 +17,17 @@ INFINITY = float("inf")
 NAN = float("nan")
 
 
-def wide(x: Scalar) -> Scalar:
+def wide(x: Value) -> Value:
     """Return x as float64."""
     return x.astype(FLOAT64)
 
 
-def narrow(x: Scalar) -> Scalar:
+def narrow(x: Value) -> Value:
     """Return x rounded to float32."""
     return x.astype(FLOAT32)
 
 
-def polynomial(x: Scalar, coefficients: Sequence[Number]) -> Scalar:
+def polynomial(x: Value, coefficients: Sequence[Number]) -> Value:
     """Return the sum of coefficients[k] * x**k, even and odd powers apart so that they overlap in time."""
     if len(coefficients) < 4:
         return horner(x, coefficients)
@@ -35,34 +35,34 @@ def polynomial(x: Scalar, coefficients: Sequence[Number]) -> Scalar:
     return fma(horner(square, coefficients[1::2]), x, horner(square, coefficients[0::2]))
 
 
-def horner(x: Scalar, coefficients: Sequence[Number]) -> Scalar:
+def horner(x: Value, coefficients: Sequence[Number | Value]) -> Value:
     """Return the sum of coefficients[k] * x**k from the highest power down."""
-    total = x.constant(coefficients[-1])
+    total = x.partner(coefficients[-1])
     for coefficient in reversed(coefficients[:-1]):
-        total = fma(total, x, x.constant(coefficient))
+        total = fma(total, x, x.partner(coefficient))
     return total
 
 
-def sum_of_ordered(x: Scalar, y: Scalar) -> Pair:
+def sum_of_ordered(x: Value, y: Value) -> Pair:
     """Return x + y exactly where |x| >= |y| or x is zero (Dekker's fast two-sum)."""
     total = x + y
     return total, (x - total) + y
 
 
-def sum_of(x: Scalar, y: Scalar) -> Pair:
+def sum_of(x: Value, y: Value) -> Pair:
     """Return x + y exactly (Knuth's two-sum)."""
     total = x + y
     other = total - x
     return total, (x - (total - other)) + (y - other)
 
 
-def product_of(x: Scalar, y: Scalar) -> Pair:
+def product_of(x: Value, y: Value) -> Pair:
     """Return x * y exactly."""
     total = x * y
     return total, fma(x, y, -total)
 
 
-def polynomial_pair(x: Scalar, coefficients: Sequence[Number]) -> Pair:
+def polynomial_pair(x: Value, coefficients: Sequence[Number]) -> Pair:
     """Return the polynomial without rounding the addition of its constant term, which must be the largest."""
     return sum_of_ordered(x.constant(coefficients[0]), x * polynomial(x, coefficients[1:]))
 
@@ -81,18 +81,18 @@ def quotient_of(numerator: Pair, denominator: Pair) -> Pair:
     return first, rest * reciprocal
 
 
-def clamp(x: Scalar, low: Number, high: Number) -> Scalar:
+def clamp(x: Value, low: Number, high: Number) -> Value:
     """Return x within [low, high]; NaN stays."""
     x = select(x < low, x.constant(low), x)
     return select(x > high, x.constant(high), x)
 
 
-def at_most(x: Scalar, high: Number) -> Scalar:
+def at_most(x: Value, high: Number) -> Value:
     """Return the smaller of x and `high`; NaN stays."""
     return select(x > high, x.constant(high), x)
 
 
-def nearest(x: Scalar, factor: Number = 1) -> tuple[Scalar, Scalar]:
+def nearest(x: Value, factor: Number = 1) -> tuple[Value, Value]:
     """Return the whole number n nearest to x * factor, and n as unsigned integer with garbage in high bits.
 
     Adding 1.5 * 2**MANTISSA leaves n in the low bits; |n| must be less than a quarter of that.
@@ -102,17 +102,17 @@ def nearest(x: Scalar, factor: Number = 1) -> tuple[Scalar, Scalar]:
     return shifted - shift, shifted.bitcast("uint")
 
 
-def integer_bits(n: Scalar) -> Scalar:
+def integer_bits(n: Value) -> Value:
     """Return the whole number n as an unsigned integer with garbage in its high bits."""
     return (n + SHIFT[n.bits]).bitcast("uint")
 
 
-def power_of_two(bits: Scalar) -> Scalar:
+def power_of_two(bits: Value) -> Value:
     """Return 2**n within the normal exponents, for the integer bits of n."""
     return ((bits + EXPONENT_BIAS[bits.bits]) << MANTISSA[bits.bits]).bitcast("float")
 
 
-def scale(x: Scalar, bits: Scalar) -> Scalar:
+def scale(x: Value, bits: Value) -> Value:
     """Return x * 2**n for n up to twice the exponent range, rounding once, for the integer bits of n."""
     mantissa = MANTISSA[x.bits]
     # n = first + second with both biased exponents positive
@@ -122,11 +122,11 @@ def scale(x: Scalar, bits: Scalar) -> Scalar:
     return x * (first << mantissa).bitcast("float") * (second << mantissa).bitcast("float")
 
 
-def signs(x: Scalar) -> Scalar:
+def signs(x: Value) -> Value:
     """Return the sign bit of x in place, as an unsigned integer."""
     return x.bitcast("uint") & (1 << (x.bits - 1))
 
 
-def flip(x: Scalar, sign: Scalar) -> Scalar:
+def flip(x: Value, sign: Value) -> Value:
     """Return x with its sign flipped where the sign bit of `sign` is set."""
     return (x.bitcast("uint") ^ sign).bitcast("float")

@@ -33,16 +33,16 @@ from jitgrad.vmath.pieces import (
     wide,
 )
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.scalar import Scalar
+from jitgrad.vmath.value import Value
 
 
-def lifted(x: Scalar) -> tuple[Scalar, Scalar]:
+def lifted(x: Value) -> tuple[Value, Value]:
     """Return x made normal by a power of two, and the exponent to add."""
     small, lift = x < SMALLEST_NORMAL[x.bits], MANTISSA[x.bits] + 2
     return select(small, x * 2.0**lift, x), select(small, x.constant(-lift), x.constant(0))
 
 
-def log_pair(x: Scalar) -> Pair:
+def log_pair(x: Value) -> Pair:
     """Return log(x) in two parts for finite x > 0, to about 2**-68."""
     normal, exponent = lifted(x)
     k, m, _ = split(normal)
@@ -62,7 +62,7 @@ def log_pair(x: Scalar) -> Pair:
     return sum_of_ordered(total, (error + other) + (fma(k, x.constant(low), 2 * s_low) + rest_low))
 
 
-def power_float32(x: Scalar, y: Scalar) -> Scalar:
+def power_float32(x: Value, y: Value) -> Value:
     """Return x**y for x > 0 in float64, good to float32."""
     k, m, _ = split(wide(x))
     f = m - 1
@@ -74,7 +74,7 @@ def power_float32(x: Scalar, y: Scalar) -> Scalar:
     return narrow((1 + fma(r * r, polynomial(r, EXP_SHORT[64]), r)) * power_of_two(bits))
 
 
-def power_float64(x: Scalar, y: Scalar) -> Scalar:
+def power_float64(x: Value, y: Value) -> Value:
     """Return x**y for x > 0."""
     first, second = log_pair(x)
     finite = (x > 0) & (x < INFINITY)
@@ -88,7 +88,7 @@ def power_float64(x: Scalar, y: Scalar) -> Scalar:
     return scale(1 + (r + tail_of_exp(r, c)), n)
 
 
-def power(x: Scalar, y: Scalar) -> Scalar:
+def power(x: Value, y: Value) -> Value:
     """Return x**y with C99's special values."""
     magnitude = fabs(x)
     result = (power_float32 if x.bits == 32 else power_float64)(magnitude, y)
@@ -101,7 +101,7 @@ def power(x: Scalar, y: Scalar) -> Scalar:
     return select((x == 1) | (y == 0), x.constant(1), result)
 
 
-def cbrt(x: Scalar) -> Scalar:
+def cbrt(x: Value) -> Value:
     """Return the real cube root."""
     magnitude = fabs(x)
     small, lift = magnitude < SMALLEST_NORMAL[x.bits], 3 * ((MANTISSA[x.bits] + 4) // 3)
@@ -124,7 +124,7 @@ def cbrt(x: Scalar) -> Scalar:
     return copysign(select((magnitude > 0) & (magnitude < INFINITY), y, magnitude), x)
 
 
-def hypot(x: Scalar, y: Scalar) -> Scalar:
+def hypot(x: Value, y: Value) -> Value:
     """Return sqrt(x*x + y*y) without overflow; infinite if either is infinite, even beside NaN."""
     x, y = fabs(x), fabs(y)
     if x.bits == 32:
@@ -134,7 +134,7 @@ def hypot(x: Scalar, y: Scalar) -> Scalar:
     return select((x == INFINITY) | (y == INFINITY), x.constant(INFINITY), result)
 
 
-def hypot_float64(large: Scalar, little: Scalar) -> Scalar:
+def hypot_float64(large: Value, little: Value) -> Value:
     """Return sqrt(large**2 + little**2) for large >= little >= 0."""
     huge, tiny = large > 2.0**500, large < 2.0**-500
     one = large.constant(1)

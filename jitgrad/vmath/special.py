@@ -49,7 +49,7 @@ from jitgrad.vmath.pieces import (
 )
 from jitgrad.vmath.power import log_pair
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.scalar import Scalar
+from jitgrad.vmath.value import Value
 from jitgrad.vmath.trigonometry import rounded_to
 
 # Beyond these, erf is 1 and erfc is 0.
@@ -60,7 +60,7 @@ LARGE_GAMMA = 10.0
 GAMMA_OVERFLOW = 2.6e305
 
 
-def erf(x: Scalar) -> Scalar:
+def erf(x: Value) -> Value:
     """Return the error function."""
     a = at_most(fabs(x), ERF_RANGE[x.bits])
     high, low = TWO_OVER_ROOT_PI[x.bits]
@@ -72,7 +72,7 @@ def erf(x: Scalar) -> Scalar:
     return copysign(first + second, x)
 
 
-def erfc(x: Scalar) -> Scalar:
+def erfc(x: Value) -> Value:
     """Return 1 - erf(x) without cancellation."""
     a = at_most(fabs(x), ERFC_RANGE[x.bits])
     centre = ERFC_CENTRE[x.bits]
@@ -89,7 +89,7 @@ def erfc(x: Scalar) -> Scalar:
     return select(x < 0, 2 - y, y)
 
 
-def sin_and_cos_of_turn(x: Scalar) -> tuple[Scalar, Scalar]:
+def sin_and_cos_of_turn(x: Value) -> tuple[Value, Value]:
     """Return |sin(pi x)| and |cos(pi x)|."""
     u = fabs(x - rint(x))
     swapped = u > 0.25
@@ -105,17 +105,17 @@ def sin_and_cos_of_turn(x: Scalar) -> tuple[Scalar, Scalar]:
     return select(swapped, cosine, sine), select(swapped, sine, cosine)
 
 
-def constants(x: Scalar, numbers: tuple[float, float]) -> Pair:
+def constants(x: Value, numbers: tuple[float, float]) -> Pair:
     """Return two numbers in the kind of x."""
     return x.constant(numbers[0]), x.constant(numbers[1])
 
 
-def choose(condition: Scalar, yes: Pair, no: Pair) -> Pair:
+def choose(condition: Value, yes: Pair, no: Pair) -> Pair:
     """Select between pairs."""
     return select(condition, yes[0], no[0]), select(condition, yes[1], no[1])
 
 
-def lgamma_positive(x: Scalar) -> Scalar:
+def lgamma_positive(x: Value) -> Value:
     """Return lgamma for float64 x > 0."""
     large = x >= LARGE_GAMMA
     small = x < 0.5
@@ -146,7 +146,7 @@ def lgamma_positive(x: Scalar) -> Scalar:
     return select(large, select(x > GAMMA_OVERFLOW, x.constant(INFINITY), far), near)
 
 
-def lgamma(x: Scalar) -> Scalar:
+def lgamma(x: Value) -> Value:
     """Return log(|gamma(x)|).
 
     Below zero the error is some ulp of the larger of 1 and the reflection's terms, not of a result near 0.
@@ -161,7 +161,7 @@ def lgamma(x: Scalar) -> Scalar:
     return rounded_to(x, select(pole, value.constant(INFINITY), result))
 
 
-def digamma_positive(x: Scalar) -> Scalar:
+def digamma_positive(x: Value) -> Value:
     """Return digamma for float64 x > 0."""
     large = x >= LARGE_GAMMA
     small = x < 1
@@ -187,7 +187,7 @@ def digamma_positive(x: Scalar) -> Scalar:
     return select(large, far, near)
 
 
-def digamma(x: Scalar) -> Scalar:
+def digamma(x: Value) -> Value:
     """Return the derivative of lgamma; NaN at negative integers, -inf at +0 and inf at -0.
 
     Below zero the error is some ulp of the larger of 1 and the reflection's terms, not of a result near 0.

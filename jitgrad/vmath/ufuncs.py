@@ -1,44 +1,196 @@
-"""Turns a routine's name into a NumPy ufunc of the same code, stored on disk after its first use."""
+"""NumPy ufuncs of the elementary functions: loops over vectors, compiled once and then loaded from disk."""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
+import inspect
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import float32, float64, vectorize
+from numpy._core import _multiarray_umath
 
-from jitgrad.vmath.routine import ROUTINES, arity
+from jitgrad.machine import cache as disk
+from jitgrad.machine import native
+from jitgrad.vmath import library
+from jitgrad.vmath.routine import ROUTINES, Routine
+from jitgrad.vmath.value import FLOAT32, FLOAT64, Kind
+
+_NO_IDENTITY = -1
+_FROM_LOOPS = 1
+"""The place of PyUFunc_FromFuncAndData in NumPy's table of functions for ufuncs."""
+
+# `dense` takes arrays whose elements are neighbours, which LLVM vectorises: an iteration touches nothing that
+# another does, also where the result overwrites an operand. `loop` is what NumPy calls; it collects elements
+# from other places into dense buffers, some at a time, and spreads the results to their places.
+_DENSE = """
+declare {element} @{function}({elements}) {attributes}
+
+define internal void @dense.{element}(i64 %n, {pointers}) noinline {{
+entry:
+  %some = icmp sgt i64 %n, 0
+  br i1 %some, label %next, label %done
+next:
+  %i = phi i64 [ 0, %entry ], [ %following, %next ]
+{loads}
+  %y = call {element} @{function}({values})
+  %to = getelementptr {element}, ptr %p{result}, i64 %i
+  store {element} %y, ptr %to, !llvm.access.group !{group}
+  %following = add nuw nsw i64 %i, 1
+  %more = icmp slt i64 %following, %n
+  br i1 %more, label %next, label %done, !llvm.loop !{independent}
+done:
+  ret void
+}}
+
+!{group} = distinct !{{}}
+!{independent} = distinct !{{!{independent}, !{{!"llvm.loop.parallel_accesses", !{group}}}}}
+"""
+
+_LOOP = """
+define void @{name}(ptr %arrays, ptr %count, ptr %strides, ptr %nothing) {{
+entry:
+{buffers}
+  %n = load i64, ptr %count
+{operands}
+  br i1 %dense{result}, label %all, label %check
+all:
+  call void @dense.{element}(i64 %n, {arrays})
+  ret void
+check:
+  %some = icmp sgt i64 %n, 0
+  br i1 %some, label %chunk, label %done
+chunk:
+  %first = phi i64 [ 0, %check ], [ %last, %spread{result}.end ]
+  %left = sub i64 %n, %first
+  %short = icmp slt i64 %left, {chunk}
+  %size = select i1 %short, i64 %left, i64 {chunk}
+{collects}
+  call void @dense.{element}(i64 %size, {chunks})
+{spread}
+  %last = add i64 %first, %size
+  %more = icmp slt i64 %last, %n
+  br i1 %more, label %chunk, label %done
+done:
+  ret void
+}}
+"""
+
+_OPERAND = """\
+  %pointer{k} = getelementptr ptr, ptr %arrays, i64 {k}
+  %array{k} = load ptr, ptr %pointer{k}
+  %word{k} = getelementptr i64, ptr %strides, i64 {k}
+  %step{k} = load i64, ptr %word{k}
+  %near{k} = icmp eq i64 %step{k}, {bytes}
+  %dense{k} = and i1 %near{k}, {others}"""
+
+_MOVE = """\
+  %offset{k} = mul i64 %first, %step{k}
+  %start{k} = getelementptr i8, ptr %array{k}, i64 %offset{k}
+  br label %{move}{k}
+{move}{k}:
+  %m{k} = phi i64 [ 0, %{before} ], [ %next{k}, %{move}{k} ]
+  %distance{k} = mul i64 %m{k}, %step{k}
+  %far{k} = getelementptr i8, ptr %start{k}, i64 %distance{k}
+  %close{k} = getelementptr {element}, ptr %b{k}, i64 %m{k}
+  %moved{k} = load {element}, ptr %{source}{k}
+  store {element} %moved{k}, ptr %{target}{k}
+  %next{k} = add nuw nsw i64 %m{k}, 1
+  %again{k} = icmp slt i64 %next{k}, %size
+  br i1 %again{k}, label %{move}{k}, label %{move}{k}.end
+{move}{k}.end:"""
+
+_LOAD = """\
+  %from{k} = getelementptr {element}, ptr %p{k}, i64 %i
+  %x{k} = load {element}, ptr %from{k}, !llvm.access.group !{group}"""
+
+_CHUNK = 256
+
+
+def loop_text(routine: Routine, kind: Kind, name: str) -> str:
+    """Return LLVM IR of the loop over arrays of this kind, `void(char **, int64 *, int64 *, void *)`."""
+    operands = range(routine.arity)
+    places = range(routine.arity + 1)
+    terms = {
+        "element": str(kind.element),
+        "bytes": kind.bits // 8,
+        "chunk": _CHUNK,
+        "result": routine.arity,
+        "function": library.symbol(routine.name, kind),
+        "attributes": library.attributes(routine.name, kind),
+        "name": name,
+        "group": kind.bits,
+        "independent": kind.bits + 1,
+    }
+
+    def each(template: str, numbers: range, separator: str = "\n", **more: Any) -> str:
+        return separator.join(template.format(k=k, **terms, **more) for k in numbers)
+
+    dense = _DENSE.format(
+        **terms,
+        elements=each("{element}", operands, ", "),
+        pointers=each("ptr %p{k}", places, ", "),
+        loads=each(_LOAD, operands),
+        values=each("{element} %x{k}", operands, ", "),
+    )
+    collects = "\n".join(
+        _MOVE.format(
+            k=k,
+            move="collect",
+            before=f"collect{k - 1}.end" if k else "chunk",
+            source="far",
+            target="close",
+            **terms,
+        )
+        for k in operands
+    )
+    before = f"collect{routine.arity - 1}.end"
+    return dense + _LOOP.format(
+        **terms,
+        buffers=each("  %b{k} = alloca [{chunk} x {element}], align 64", places),
+        operands="\n".join(
+            _OPERAND.format(k=k, others=f"%dense{k - 1}" if k else "true", **terms) for k in places
+        ),
+        arrays=each("ptr %array{k}", places, ", "),
+        chunks=each("ptr %b{k}", places, ", "),
+        collects=collects,
+        spread=_MOVE.format(
+            k=routine.arity, move="spread", before=before, source="close", target="far", **terms
+        ),
+    )
+
+
+def _addresses(routine: Routine) -> list[int]:
+    """Return the addresses of a ufunc's loops, from the disk or compiled now."""
+    described = f"{disk.fingerprint()}\0ufunc\0{routine.name}"
+    key = hashlib.blake2b(described.encode(), digest_size=20).hexdigest()
+    names = {kind: f"jitgrad_{key}_f{kind.bits}" for kind in (FLOAT32, FLOAT64)}
+    entry = disk.load(key)
+    if entry is not None:
+        try:
+            return list(native.load_object(entry.object_code, list(names.values())).values())
+        except native.ObjectCodeError:
+            pass  # written by a broken disk or another machine: compile it again
+    code = native.compile_ir(
+        "\n".join(loop_text(routine, kind, name) for kind, name in names.items()), library
+    )
+    disk.store(key, inspect.getsource(routine.body), code, {"kind": "ufunc"})
+    return list(native.load_object(code, list(names.values())).values())
 
 
 @cache
-def fingerprint() -> str:
-    """Return a hash of this package's source, which names the stored code."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def kernel(routine: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a function that calls `routine`, under a name that no other routine or version shares."""
-
-    def unary(x):
-        return routine(x)
-
-    def binary(x, y):
-        return routine(x, y)
-
-    count = arity(routine)
-    if count > 2:
-        raise ValueError(f"{routine.__name__} takes {count} arguments; a ufunc takes one or two")
-    function = unary if count == 1 else binary
-    function.__name__ = f"{routine.__name__}_{fingerprint()}"
-    function.__qualname__ = function.__name__
-    return function
+def _make_ufunc() -> Callable[..., np.ufunc]:
+    """Return NumPy's own constructor of ufuncs, PyUFunc_FromFuncAndData."""
+    pointer = ctypes.pythonapi.PyCapsule_GetPointer
+    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    table = ctypes.cast(pointer(_multiarray_umath._UFUNC_API, None), ctypes.POINTER(ctypes.c_void_p))
+    integer, text = ctypes.c_int, ctypes.c_char_p
+    signature = ctypes.PYFUNCTYPE(
+        ctypes.py_object, *[ctypes.c_void_p] * 3, *[integer] * 4, text, text, integer
+    )
+    return signature(table[_FROM_LOOPS])
 
 
 @cache
@@ -51,7 +203,16 @@ def ufunc(name: str) -> np.ufunc:
     """
     if name not in ROUTINES:
         raise ValueError(f"no routine {name!r} in jitgrad.vmath; there are {', '.join(sorted(ROUTINES))}")
-    function = kernel(ROUTINES[name])
-    count = arity(ROUTINES[name])
-    built = vectorize([real(*[real] * count) for real in (float32, float64)], cache=True)(function)
-    return getattr(built, "ufunc", built)
+    routine = ROUTINES[name]
+    if routine.arity > 2:
+        raise ValueError(f"{name} takes {routine.arity} arguments; a ufunc takes one or two")
+    addresses = _addresses(routine)
+    loops = (ctypes.c_void_p * len(addresses))(*addresses)
+    data = (ctypes.c_void_p * len(addresses))()
+    codes = [np.dtype(code).num for code in ("float32", "float64") for _ in range(routine.arity + 1)]
+    types = (ctypes.c_char * len(codes))(*codes)
+    label, text = name.encode(), (inspect.getdoc(routine.body) or "").encode()
+    for kept in (loops, data, types, label, text):
+        native.immortal(kept)
+    places = [ctypes.addressof(array) for array in (loops, data, types)]
+    return _make_ufunc()(*places, len(addresses), routine.arity, 1, _NO_IDENTITY, label, text, 0)

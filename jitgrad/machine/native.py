@@ -12,11 +12,14 @@ import os
 import platform
 import struct
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import llvmlite.binding as llvm
 import numpy as np
+
+VARIANTS = "jitgrad.variants"
+"""The global variable that keeps a library's vector functions declared while loops are vectorised."""
 
 METH_ONE_ARGUMENT = 0x0008
 METH_FASTCALL = 0x0080
@@ -50,19 +53,74 @@ def load_object(data: bytes, names: Sequence[str]) -> dict[str, int]:
         return {name: _addresses[name] for name in names}
 
 
-def compile_ir(text: str) -> bytes:
-    """Compile LLVM IR text for this CPU, at the highest optimisation level, into object code."""
+class Library(Protocol):
+    """Functions that LLVM IR may call without defining them."""
+
+    def variants(self, names: Iterable[str]) -> str:
+        """Return LLVM IR that declares the vector functions of those of `names` that it knows."""
+
+    def definitions(self, names: Iterable[str]) -> list[str]:
+        """Return LLVM IR of those of `names` that it knows, one function in each text."""
+
+
+def compile_ir(text: str, library: Library | None = None) -> bytes:
+    """Compile LLVM IR text for this CPU, at the highest optimisation level, into object code.
+
+    What it calls of `library` is linked into it after loops are vectorised.
+    """
     with _lock:
         _engine()
-        machine = _target_machine()
-        module = llvm.parse_assembly(text)
-        module.verify()
-        module.triple = machine.triple
-        tuning = llvm.create_pipeline_tuning_options(speed_level=3)
-        builder = llvm.create_pass_builder(machine, tuning)
-        builder.getModulePassManager().run(module, builder)
-        code: bytes = machine.emit_object(module)
+        machine = target_machine()
+        code: bytes = machine.emit_object(optimised(text, library, machine))
         return code
+
+
+def optimised(text: str, library: Library | None, machine: Any) -> Any:
+    """Return LLVM IR as an optimised module for the target `machine`, with what it calls of `library`."""
+    module = llvm.parse_assembly(text)
+    module.verify()
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    if library is not None:
+        module.link_in(llvm.parse_assembly(library.variants(_declared(module))))
+    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+    builder = llvm.create_pass_builder(machine, tuning)
+    builder.getModulePassManager().run(module, builder)
+    if library is not None:
+        _link(module, library, builder)
+    return module
+
+
+def _declared(module: Any) -> list[str]:
+    return [function.name for function in module.functions if function.is_declaration]
+
+
+def _link(module: Any, library: Library, builder: Any) -> None:
+    """Define the library's functions that `module` calls, the small ones of vectors at their call."""
+    for variable in module.global_variables:
+        if variable.name == VARIANTS:
+            variable.linkage = llvm.Linkage.internal
+    unused = llvm.create_new_module_pass_manager()
+    unused.add_global_dead_code_eliminate_pass()
+    unused.run(module, builder)
+    for text in library.definitions(_declared(module)):
+        definition = llvm.parse_assembly(text)
+        names = [function.name for function in definition.functions if not function.is_declaration]
+        module.link_in(definition)
+        for name in names:
+            module.get_function(name).linkage = llvm.Linkage.internal
+    inlining = llvm.create_new_module_pass_manager()
+    inlining.add_always_inliner_pass()
+    inlining.add_instruction_combine_pass()
+    inlining.add_simplify_cfg_pass()
+    inlining.add_aggressive_dce_pass()
+    inlining.add_global_dead_code_eliminate_pass()
+    inlining.run(module, builder)
+
+
+def vector_bits() -> int:
+    """Return how wide this CPU's vector registers are, of those widths that every kernel can use."""
+    features = llvm.get_host_cpu_features()
+    return 512 if features.get("avx512f") else 256 if features.get("avx") else 128
 
 
 def define_symbol(name: str, address: int) -> None:
@@ -127,13 +185,14 @@ def _engine() -> Any:
     llvm.initialize_native_target()
     llvm.initialize_native_asmparser()
     llvm.initialize_native_asmprinter()
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine())
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
     # Disposing of the engine would unmap code that pool threads may still be running at exit.
     immortal(engine)
     return engine
 
 
-def _target_machine() -> Any:
+def target_machine() -> Any:
+    """Return LLVM's description of this machine, for the compiler."""
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=llvm.get_host_cpu_name(),
         features=_features(),
