@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jitgrad.cli import bench, demo, info
+from jitgrad.accuracy import LIBRARIES
+from jitgrad.cli import bench, demo, info, ulp
 from jitgrad.cli.peers import ENGINES
 from jitgrad.cli.terminal import MissingExtra
 from jitgrad.cli.workloads import DTYPES, SIZES, WORKLOADS
@@ -22,6 +23,18 @@ result written once; the copy that it is compared with moves as many bytes, by o
 whichever is faster. The first call includes tracing and compiling, with empty kernel caches on disk, without
 the engine's own start-up; where several sizes are asked for, an engine may reuse what it compiled for an
 earlier one. torch.compile needs a C++ compiler; an engine that fails shows its error.
+"""
+
+ULP_NOTES = """\
+What is measured: |result - exact value| over the distance between neighbouring floats at the exact value,
+which mpmath computes. An infinity is right if and only if the exact value rounds to it. The points of a
+function are random bit patterns over all floats of its domain, subnormal numbers, dense samples of the
+intervals that matter, the neighbours of its zeros and poles and of the arguments where the result leaves the
+range of the dtype; for sin, cos and tan also huge arguments and the floats closest to multiples of pi/2.
+Below zero, lgamma and digamma are measured in units of the last place of the largest of 1, the result and
+the function of 1 - x, which the reflection formula subtracts. NumPy's gaps are filled by SciPy. The table
+shows the largest error and, in brackets, the mean over these points without the infinite errors, those of a
+NaN or a wrong infinity. A ! marks an error of jitgrad above the bound; then the command fails.
 """
 
 
@@ -47,6 +60,8 @@ def parser() -> argparse.ArgumentParser:
     command.set_defaults(run=lambda o: demo.run(o.output, o.iterations))
 
     add_bench(commands)
+
+    add_ulp(commands)
 
     command = commands.add_parser("info", help="print versions, processor, threads and the cache folder")
     command.set_defaults(run=lambda o: info.run())
@@ -78,3 +93,35 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--rounds", type=int, default=11, help="how often each is timed (default: 11)")
     command.add_argument("--json", type=Path, help="write the medians and all rounds to this file")
     command.set_defaults(run=lambda o: bench.run(o.workloads, o.sizes, o.dtypes, o.engines, o.rounds, o.json))
+
+
+def add_ulp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the ulp command."""
+    command = commands.add_parser(
+        "ulp",
+        help="measure the errors of the elementary functions, beside other libraries",
+        epilog=ULP_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ", ".join(ulp.ROUTINES)
+    command.add_argument(
+        "routines", nargs="*", type=ulp.routine, metavar="function", help=f"of {names} (default: all)"
+    )
+    command.add_argument("--dtype", choices=DTYPES, help="measure one dtype only")
+    command.add_argument("--points", type=int, default=10_000, help="of each category (default: 10000)")
+    command.add_argument("--seed", type=int, default=0, help="of the random points (default: 0)")
+    command.add_argument("--no-peers", dest="peers", action="store_false", help="measure jitgrad alone")
+    command.add_argument("--markdown", action="store_true", help="print a table for the documentation")
+    command.add_argument("--exhaustive", action="store_true", help="take every float32 of the domain instead")
+    command.set_defaults(run=lambda o: run_ulp(command, o))
+
+
+def run_ulp(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Run the ulp command."""
+    if not options.exhaustive:
+        dtypes = [options.dtype] if options.dtype else DTYPES
+        libraries = LIBRARIES if options.peers else ()
+        return ulp.run(options.routines, dtypes, options.points, options.seed, libraries, options.markdown)
+    if options.dtype == "float64" or not set(options.routines) <= set(ulp.UNARY):
+        command.error("--exhaustive is for functions of one argument in float32")
+    return ulp.run_exhaustive(options.routines, options.markdown)
