@@ -61,10 +61,11 @@ else:
 
 
 class _Package(ModuleType):
-    """Keeps `jitgrad.jit` the function: loading the module of that name does not replace it."""
+    """Keeps `jitgrad.jit` and `jitgrad.trace` functions when a module of that name is loaded."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _LATER and isinstance(value, ModuleType)):
+        offered = name in _LATER or callable(globals().get(name))
+        if not (offered and isinstance(value, ModuleType)):
             super().__setattr__(name, value)
 
 

@@ -22,7 +22,7 @@ from jitgrad.ir import Node, Op, as_node, located
 from jitgrad.location import user_line
 from jitgrad.ops import indexing
 from jitgrad.ops.structure import cast, rearrange, reshape, slice_, update
-from jitgrad.ops.table import Composite
+from jitgrad.ops.table import Composite, require_fit
 from jitgrad.ops.values import as_array, broadcast
 
 Layout = np.ndarray[Any, Any]
@@ -218,6 +218,7 @@ class Traced(ArrayInterface):
         """Assign in place, cast and broadcast as NumPy's assignment does."""
         where = user_line()
         with located(where):
+            require_fit(value, self.dtype)
             node = cast(self._trace.node(value, where), dtype=self.dtype)
             extra = node.ndim - self.ndim
             if extra > 0 and set(node.shape[:extra]) == {1}:

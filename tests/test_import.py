@@ -53,6 +53,11 @@ def test_a_late_name_is_loaded_when_it_is_first_used(name: str) -> None:
     assert stored, "every further use must be an ordinary attribute access"
 
 
+def test_functions_of_tensors_stay_when_modules_of_their_names_are_loaded() -> None:
+    program = "import jitgrad, jitgrad.trace, jitgrad.jit"
+    assert run(program, "answer = jitgrad.trace(jitgrad.ones(2, 2)).item(), callable(jitgrad.jit)") == [2.0, True]
+
+
 def test_a_compiled_name_can_be_imported_from_the_package() -> None:
     assert run("from jitgrad import grad", "answer = float(grad(lambda x: x * x)(3.0))") == 6.0
 

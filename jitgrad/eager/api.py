@@ -3,6 +3,7 @@
 from jitgrad.eager.backward import backward as _backward  # noqa: F401  (gives tensors their method)
 from jitgrad.eager.device import *
 from jitgrad.eager.dtypes import bool_ as bool
+from jitgrad.eager.dtypes import can_cast as can_cast
 from jitgrad.eager.dtypes import cdouble as cdouble
 from jitgrad.eager.dtypes import cfloat as cfloat
 from jitgrad.eager.dtypes import complex64 as complex64

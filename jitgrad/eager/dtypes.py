@@ -117,6 +117,18 @@ C_NAMES = {
     int16: "short int",
 }
 TYPE_NAMES = {d: name for name, d in CONSTRUCTORS.items()}
+_SCALAR_TYPES = {d.numpy: name.removesuffix("Tensor") for d, name in TYPE_NAMES.items()} | {
+    np.dtype(np.complex64): "ComplexFloat",
+    np.dtype(np.complex128): "ComplexDouble",
+    np.dtype(np.uint16): "UInt16",
+    np.dtype(np.uint32): "UInt32",
+    np.dtype(np.uint64): "UInt64",
+}
+
+
+def scalar_type(dtype: np.dtype[Any]) -> str:
+    """The name that messages give a dtype: "Float", "Long", "Bool"."""
+    return _SCALAR_TYPES[dtype]
 
 
 def of(numpy: Any) -> dtype:

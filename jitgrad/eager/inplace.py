@@ -106,14 +106,9 @@ def rebase(t: Tensor, edge: Edge) -> None:
 def _must_hold(own: np.dtype[Any], new: np.dtype[Any]) -> None:
     if new != own and not dtypes.can_cast(dtypes.of(new), dtypes.of(own)):
         raise RuntimeError(
-            f"result type {_title(new)} can't be cast to the desired output type {_title(own)}"
+            f"result type {dtypes.scalar_type(new)} can't be cast to the desired output type "
+            f"{dtypes.scalar_type(own)}"
         )
-
-
-def _title(given: np.dtype[Any]) -> str:
-    names = {"float64": "Double", "float32": "Float", "float16": "Half", "int64": "Long", "int32": "Int"}
-    names |= {"int16": "Short", "int8": "Char", "uint8": "Byte", "bool": "Bool"}
-    return names.get(given.name, given.name)
 
 
 def _keep_own(record: Record, array: Array) -> None:

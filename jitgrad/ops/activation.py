@@ -17,6 +17,8 @@ from jitgrad.ops.values import Shape, as_array, as_dtype, axes_of, insert_axes
 
 def _float(x: Any) -> Any:
     x = as_array(x)
+    if x.dtype.kind == "c":
+        raise NotImplementedError("complex numbers are not supported here")
     return x if x.dtype.kind == "f" else as_dtype(x, np.float64)
 
 

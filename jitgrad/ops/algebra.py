@@ -11,6 +11,7 @@ from jitgrad.ir import Operators
 from jitgrad.ops import linear
 from jitgrad.ops.arrange import flip
 from jitgrad.ops.elementwise import absolute, equal, mul, not_equal, power, sqrt, where
+from jitgrad.ops.pointwise import conjugate
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.shape import moveaxis, permuted, ravel, shaped, stack, unstack
 from jitgrad.ops.statistics import max_, min_, sum_
@@ -107,7 +108,7 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
 
 @composite(np.vdot, samples=only("fi", lambda d: [case(d(3), d(3)), case(d(2, 3), d(2, 3))]))
 def vdot(a: Any, b: Any) -> Any:
-    return dot(ravel(a), ravel(b))
+    return dot(conjugate(ravel(a)), ravel(b))
 
 
 @composite(
@@ -241,6 +242,7 @@ def _norm_samples(d: Draw) -> list[Sample]:
 def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The norm of vectors or matrices; at 0 the Euclidean norm has derivative 0."""
     x = as_array(x)
+    x = absolute(x) if x.dtype.kind == "c" else x
     x = x if x.dtype.kind == "f" else as_dtype(x, np.float64)
     ndim = len(x.shape)
     if axis is None and ord is None:

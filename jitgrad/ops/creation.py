@@ -13,7 +13,7 @@ from jitgrad.ops import structure
 from jitgrad.ops.elementwise import equal
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.structure import cast, iota
-from jitgrad.ops.table import OPS, composite
+from jitgrad.ops.table import OPS, composite, require_fit
 from jitgrad.ops.values import (
     applied_as,
     as_array,
@@ -41,6 +41,7 @@ def full(shape: Any, fill_value: Any, dtype: Any = None, order: str = "C") -> An
     """One value, which may be traced, everywhere."""
     shape, value = shape_of(shape), as_array(fill_value)
     dtype = np.dtype(value.dtype if dtype is None else dtype)
+    require_fit(fill_value, dtype)
     if is_traced(value) or value.shape:
         return broadcast(as_dtype(value, dtype), shape)
     return structure.rearrange(literal(value, dtype), shape=shape, source=(None,) * len(shape))
@@ -91,9 +92,11 @@ CREATION: dict[str, Callable[..., Any]] = {
 
 
 def _uniform(like: Any, value: Any, dtype: Any, shape: Any) -> Any:
-    like, value = as_array(like), as_array(value)
+    like = as_array(like)
     shape = like.shape if shape is None else shape_of(shape)
-    value = as_dtype(value, np.dtype(like.dtype if dtype is None else dtype))
+    dtype = np.dtype(like.dtype if dtype is None else dtype)
+    require_fit(value, dtype)
+    value = as_dtype(as_array(value), dtype)
     if value.shape or not is_traced(like):
         return broadcast(value, shape)
     return applied_as(like, OPS["rearrange"], value, shape=shape, source=(None,) * len(shape))

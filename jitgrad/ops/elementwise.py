@@ -13,7 +13,7 @@ import numpy as np
 
 from jitgrad.ir import Op, Operators
 from jitgrad.ops.samples import Draw, Sample, case, elementwise, only
-from jitgrad.ops.table import Partial, composite, map_op, typed_like
+from jitgrad.ops.table import OPS, Partial, composite, map_op, typed_like
 
 _TRANSCENDENTAL = 12
 
@@ -47,6 +47,8 @@ class VectorMath:
             given = [np.dtype(g) for g in given]
         *wanted, dtype = self._typing(*given)
         if dtype.kind != "f":
+            if self._like.__name__ != self.__name__:
+                raise NotImplementedError(f"{self.__name__}: complex numbers are not supported")
             return self._like(*args)
         if dtype.itemsize == 2:
             return np.asarray(self._routine(*(np.asarray(a, _FLOAT32) for a in args))).astype(dtype)[()]
@@ -131,8 +133,24 @@ stop_gradient = map_op(
     samples=lambda d: [Sample((d(2, 3),), {}, (np.zeros((2, 3)),)), Sample((d(),), {}, (np.zeros(()),))],
     undefined="a constant as far as derivatives go",
 )
-square = composite(np.square, samples=only("fi", elementwise(1, (-2, 2))))(lambda x: x * x)
-positive = composite(np.positive, samples=only("fi", elementwise(1, (-2, 2))))(lambda x: x)
+
+
+def _number(x: Any) -> Any:
+    """x, or int8 for bool, as NumPy has it where it multiplies one argument with itself."""
+    return OPS["cast"](x, dtype=np.dtype(np.int8)) if getattr(x, "dtype", None) == np.bool_ else x
+
+
+@composite(np.square, samples=elementwise(1, (-2, 2)))
+def square(x: Any) -> Any:
+    x = _number(x)
+    return x * x
+
+
+@composite(np.positive, samples=only("fi", elementwise(1, (-2, 2))))
+def positive(x: Any) -> Any:
+    if getattr(x, "dtype", None) == np.bool_:
+        raise TypeError("positive: bool has no sign; use astype for a number")
+    return x
 
 
 def _typed_where(*given: Any) -> tuple[np.dtype[Any], ...]:
@@ -205,9 +223,14 @@ cbrt = vector_op(
     undefined="cbrt'(0) = inf",
     kinks=((([0.0, 8.0],), ([np.inf, 1 / 12],)),),
 )
-reciprocal = composite(np.reciprocal, samples=only("fi", elementwise(1, (0.5, 2))))(
-    lambda x: 1 / x if x.dtype.kind in "fc" else floor_divide(1, absolute(x)) * x
-)
+
+
+@composite(np.reciprocal, samples=only("fi", elementwise(1, (0.5, 2))))
+def reciprocal(x: Any) -> Any:
+    x = _number(x)
+    return 1 / x if x.dtype.kind in "fc" else floor_divide(1, absolute(x)) * x
+
+
 power: Op = vector_op(
     "power",
     np.power,

@@ -12,7 +12,7 @@ from jitgrad.ops.algebra import matmul
 from jitgrad.ops.arrange import diagonal
 from jitgrad.ops.elementwise import equal, isnan, sqrt, where
 from jitgrad.ops.linear import swap_last
-from jitgrad.ops.pointwise import clip
+from jitgrad.ops.pointwise import clip, conjugate
 from jitgrad.ops.reductions import spread
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.sequences import diff
@@ -153,11 +153,12 @@ def cov(
     fweights: Any = None,
     aweights: Any = None,
     *,
-    dtype: Any = np.float64,
+    dtype: Any = None,
 ) -> Any:
     """The covariances of variables, one in each row; fweights count observations, aweights weigh them."""
     x = _rows(m, rowvar)
-    x = as_dtype(x if y is None else concatenate([x, _rows(y, rowvar)], 0), dtype)
+    x = x if y is None else concatenate([x, _rows(y, rowvar)], 0)
+    x = as_dtype(x, np.result_type(x.dtype, np.float64) if dtype is None else dtype)
     less = (0 if bias else 1) if ddof is None else ddof
     weights = _weights(x, fweights, aweights)
     if weights is None:
@@ -170,7 +171,7 @@ def cov(
         scaled = centred * weights
         share = 1 if aweights is None else sum_(weights * as_dtype(as_array(aweights), x.dtype)) / total
         free = total - less * share
-    found = matmul(centred, swap_last(scaled)) / free
+    found = matmul(centred, conjugate(swap_last(scaled))) / free
     return shaped(found, ()) if found.shape == (1, 1) else found
 
 
@@ -179,7 +180,7 @@ def _correlation_samples(d: Draw) -> list[Sample]:
 
 
 @composite(np.corrcoef, samples=only("f", _correlation_samples))
-def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = np.float64) -> Any:
+def corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
     """The correlations of variables, one in each row, clipped to [-1, 1]."""
     c = cov(x, y, rowvar, dtype=dtype)
     if not c.shape:

@@ -60,6 +60,8 @@ def as_matrix(name: str, x: Any, square: bool = False) -> Any:
     if len(x.shape) < 2 or (square and x.shape[-1] != x.shape[-2]):
         kind = "square matrices" if square else "matrices"
         raise np.linalg.LinAlgError(f"{name}: needs {kind} in the last two axes, got shape {x.shape}")
+    if x.dtype.kind == "c":
+        raise NotImplementedError(f"{name}: complex matrices are not supported")
     return x if x.dtype.kind == "f" else as_dtype(x, np.float64)
 
 
@@ -364,9 +366,9 @@ _PADE_REACH = 5.37  # the norm up to which that quotient has float64's accuracy 
 
 
 def _exponential(x: Any) -> Array:
-    """The quotient of degree 13 at x / 2**s, squared s times, in float64."""
+    """The quotient of degree 13 at x / 2**s, squared s times, in float64 or complex128."""
     x = np.asarray(x)
-    a = x.astype(np.float64, order="C")
+    a = x.astype(np.result_type(x, np.float64), order="C")
     size = np.max(np.sum(np.abs(a), -2, initial=0), -1, initial=0)
     with np.errstate(divide="ignore"):
         halvings = np.maximum(np.ceil(np.log2(np.where(np.isfinite(size), size, 0) / _PADE_REACH)), 0)

@@ -28,7 +28,7 @@ from jitgrad.ops.elementwise import (
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.samples import elementwise as drawn
 from jitgrad.ops.structure import cast
-from jitgrad.ops.table import composite
+from jitgrad.ops.table import composite, map_op, require_fit
 from jitgrad.ops.values import as_array, as_dtype, as_operand, promoted
 
 _reals = only("fi", drawn(1, (-2, 2)))
@@ -77,6 +77,7 @@ def clip(
     """a within bounds; None leaves a side open. At a bound the derivative passes to a."""
     low, high = (min if a_min is None else a_min), (max if a_max is None else a_max)
     x = as_operand(a)
+    low, high = _bound(x, low, -1), _bound(x, high, 1)
     if low is not None:
         low = as_operand(low)
         x = elementwise.where(x < low, low, x)
@@ -84,6 +85,18 @@ def clip(
         high = as_operand(high)
         x = elementwise.where(x > high, high, x)
     return x
+
+
+def _bound(x: Any, bound: Any, side: int) -> Any:
+    """None for a Python integer that is beyond all that integers of x's dtype can be."""
+    dtype = getattr(x, "dtype", None)
+    if not isinstance(bound, int) or dtype is None or dtype.kind not in "iu":
+        return bound
+    limits = np.iinfo(dtype)
+    beyond = bound > limits.max if side > 0 else bound < limits.min
+    if not beyond:
+        require_fit(bound, dtype)
+    return None if beyond else bound
 
 
 @composite(
@@ -277,20 +290,36 @@ def isneginf(x: Any) -> Any:
     return equal(as_array(x), -math.inf)
 
 
-# Parts of numbers, which are real here ----------------------------------------------------------------
+# Parts of numbers -------------------------------------------------------------------------------------
+
+
+def _typed_part(given: Any) -> tuple[np.dtype[Any], ...]:
+    dtype = np.dtype(given)
+    return dtype, np.empty(0, dtype).real.dtype
+
+
+real_part = map_op(
+    "real_part", lambda x: np.array(np.real(x)), "{0}", lambda out, x: 1, typing=_typed_part, scalar_kinds=""
+)
+imaginary_part = map_op(
+    "imaginary_part", lambda x: np.array(np.imag(x)), "{0}", None, typing=_typed_part, scalar_kinds=""
+)
+conjugated = map_op("conjugated", np.conjugate, "{0}", lambda out, x: 1, scalar_kinds="")
 
 
 @composite(np.real, samples=_reals)
 def real(val: Any) -> Any:
-    return as_array(val)
+    x = as_array(val)
+    return real_part(x) if x.dtype.kind == "c" else x
 
 
 @composite(np.imag, samples=_reals)
 def imag(val: Any) -> Any:
     x = as_array(val)
-    return as_dtype(x * 0, x.dtype)
+    return imaginary_part(x) if x.dtype.kind == "c" else as_dtype(x * 0, x.dtype)
 
 
 @composite(np.conjugate, samples=_reals)
 def conjugate(x: Any) -> Any:
-    return as_array(x)
+    x = as_array(x)
+    return conjugated(x) if x.dtype.kind == "c" else x

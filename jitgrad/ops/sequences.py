@@ -8,6 +8,7 @@ import numpy as np
 
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.arrange import flip
+from jitgrad.ops.elementwise import not_equal
 from jitgrad.ops.indexing import getitem, take_along_axis
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.shape import broadcast_to, ravel, window
@@ -21,7 +22,7 @@ def _diff_samples(d: Draw) -> list[Sample]:
     return [*forms, case(d(2, 3), prepend=d(2, 1), append=d()), case(d(0, 2), axis=-1)]
 
 
-@composite(np.diff, samples=only("fi", _diff_samples))
+@composite(np.diff, samples=_diff_samples)
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """Differences of neighbours along an axis, n times over."""
     x = as_array(a)
@@ -31,7 +32,8 @@ def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     x = concatenated(parts, axis) if len(parts) > 1 else x
     for _ in range(n):
         size = max(x.shape[axis] - 1, 0)
-        x = window(x, axis, min(1, x.shape[axis]), size) - window(x, axis, 0, size)
+        later, earlier = window(x, axis, min(1, x.shape[axis]), size), window(x, axis, 0, size)
+        x = not_equal(later, earlier) if x.dtype == np.bool_ else later - earlier
     return x
 
 

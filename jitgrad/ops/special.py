@@ -242,7 +242,8 @@ def _entropy(x: Any) -> Any:
 entr = map_op(
     "entr",
     _entropy,
-    "select({0} < {0} - {0}, log({0} - {0}), select({0} == -{0}, {0} - {0}, -{0} * log({0})))",
+    "select({0} < -{0}, select({0} == {0} + {0}, {0}, log({0} - {0})), "
+    "select({0} == -{0}, {0} - {0}, -{0} * log({0})))",
     lambda out, x: -1 - log(x),
     like=np.exp,
     scalar_kinds="f",

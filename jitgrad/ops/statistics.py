@@ -8,7 +8,7 @@ import numpy as np
 
 from jitgrad.ir import Op
 from jitgrad.ops import elementwise, reductions
-from jitgrad.ops.elementwise import maximum, minimum, not_equal, sqrt
+from jitgrad.ops.elementwise import absolute, maximum, minimum, not_equal, sqrt
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.structure import reduce_axes
 from jitgrad.ops.table import OPS, composite
@@ -220,6 +220,8 @@ def var(
     no_out("var", out)
     a = _averageable(a, dtype)
     centred = a - reductions.spread(mean(a, axis), a, axes_of(axis, len(a.shape)))
+    if a.dtype.kind == "c":
+        centred = absolute(centred)
     free = max(_count(a, axis) - (ddof if correction is None else correction), 0)
     return reduced(OPS["sum"], centred * centred, axis, keepdims) / free
 

@@ -89,7 +89,7 @@ def typed_like(ufunc: np.ufunc) -> Typing:
     return typing
 
 
-_PYTHON_TYPE: dict[str, type] = {"i": int, "f": float, "c": complex}
+_PYTHON_TYPE: dict[str, type] = {"i": int, "u": int, "f": float, "c": complex}
 
 
 def _given(aval: Aval) -> Any:
@@ -114,6 +114,38 @@ def _bind_map(typing: Typing, op: Op, *nodes: Node, **params: Any) -> Node:
     shape = broadcast_shapes(op.name, *(a.shape for a in avals))
     args = tuple(broadcast(cast_to(n, t), shape) for n, t in zip(nodes, wanted, strict=True))
     return Node(op, args, tuple(sorted(params.items())), Aval(shape, dtype, all(a.weak for a in avals)))
+
+
+def _bind_ufunc(typing: Typing, op: Op, *nodes: Node, **params: Any) -> Node:
+    """Like _bind_map for what NumPy has as a ufunc: a Python integer must fit the dtype that it takes.
+
+    In a comparison it need not, and decides the outcome.
+    """
+    if any(n.aval.weak and n.op is LITERAL and n.aval.dtype.kind in "iu" for n in nodes):
+        *wanted, dtype = _types(typing, tuple(n.aval for n in nodes))
+        sides = [_side(n, t) for n, t in zip(nodes, wanted, strict=True)]
+        if any(sides):
+            if dtype.kind != "b":
+                raise OverflowError(f"{op.name}: a Python integer does not fit the array's {dtype}")
+            shape = broadcast_shapes(op.name, *(n.shape for n in nodes))
+            same: Node = OPS["rearrange"](literal(op.numpy(*sides)), shape=shape, source=(None,) * len(shape))
+            return same
+    return _bind_map(typing, op, *nodes, **params)
+
+
+def _side(node: Node, dtype: np.dtype[Any]) -> int:
+    """On which side of an integer dtype's range a literal lies: -1 below, 1 above, 0 within."""
+    if node.op is not LITERAL or dtype.kind not in "iu":
+        return 0
+    value, limits = int(literal_value(node)), np.iinfo(dtype)
+    return (value > limits.max) - (value < limits.min)
+
+
+def require_fit(value: Any, dtype: np.dtype[Any]) -> None:
+    """Refuse a Python integer that is to become an element of an integer dtype too narrow for it."""
+    if isinstance(value, int) and dtype.kind in "iu":
+        if not np.iinfo(dtype).min <= value <= np.iinfo(dtype).max:
+            raise OverflowError(f"the integer {value} does not fit {dtype}")
 
 
 def broadcast_shapes(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
@@ -199,7 +231,7 @@ def map_op(
         "map",
         numpy,
         infer=partial(_infer_map, rule),
-        bind=partial(_bind_map, rule),
+        bind=partial(_bind_map if typing else _bind_ufunc, rule),
         vjp=vjp or (vjp_of_partials if partials else None),
         jvp=jvp or (jvp_of_partials if partials else None),
         scalar=scalar,

@@ -105,7 +105,7 @@ def _promotable(x: Any) -> Any:
     if isinstance(x, (bool, int, float, complex)):
         return x
     weak = is_traced(x) and getattr(x, "node", x).aval.weak
-    return {"i": 0, "f": 0.0, "c": 0j}.get(x.dtype.kind, x.dtype) if weak else x.dtype
+    return {"i": 0, "u": 0, "f": 0.0, "c": 0j}.get(x.dtype.kind, x.dtype) if weak else x.dtype
 
 
 def promoted(*values: Any, floating: bool = False) -> tuple[Any, ...]:

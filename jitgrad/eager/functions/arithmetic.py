@@ -165,8 +165,8 @@ def unary(name: str, op: Op, *, floating: bool = True, also: str = "") -> Callab
         if not isinstance(input, Tensor):
             require_tensor(input, name)
         a = input._array
-        if floating and a.dtype.kind != "f":
-            a = _floating(a)
+        if a.dtype.kind != "f":
+            a = _floating(a) if floating else _roundable(a, name)
         return computed(op, recorded, (input,), [a])
 
     function.__name__ = function.__qualname__ = name
@@ -175,6 +175,13 @@ def unary(name: str, op: Op, *, floating: bool = True, also: str = "") -> Callab
 
 def _floating(a: Array) -> Array:
     return a if a.dtype.kind == "c" else a.astype(dtypes.DEFAULT.floating.numpy)
+
+
+def _roundable(a: Array, name: str) -> Array:
+    if a.dtype.kind == "c":
+        raise NotImplementedError(f"{name} is not supported for complex inputs")
+    _not_of("b", f"{name}_vml_cpu", a)
+    return a
 
 
 def binary(
@@ -228,30 +235,35 @@ def _is_bool(x: Any) -> bool:
     return isinstance(x, bool) or (isinstance(x, (Tensor, np.ndarray)) and x.dtype.kind == "b")
 
 
-def _not_of_bools(kernel: str, array: Array) -> None:
-    if array.dtype.kind == "b":
-        raise NotImplementedError(f"\"{kernel}\" not implemented for 'Bool'")
+def _not_of(kinds: str, kernel: str, array: Array) -> None:
+    if array.dtype.kind in kinds:
+        raise NotImplementedError(f"\"{kernel}\" not implemented for '{dtypes.scalar_type(array.dtype)}'")
 
 
 def _dividing(kernel: str) -> Check:
     """The check of a division that gives integers for integers."""
 
     def check(input: Any, other: Any, arrays: list[Array]) -> None:
-        _not_of_bools(kernel, arrays[1])
+        _not_of("bc", kernel, arrays[1])
         if arrays[1].dtype.kind in "iu" and not arrays[1].all():
             raise RuntimeError("ZeroDivisionError")
 
     return check
 
 
+def _power_of_tensors(input: Any, other: Any, arrays: list[Array]) -> None:
+    """Let tensors be negative powers of integers, which are 0 unless the integer is 1 or -1."""
+    base, exponent = arrays
+    _not_of("b", "pow", base)
+    if exponent.dtype.kind == "i" and exponent.size and exponent.min() < 0:
+        sign = np.where(exponent % 2 == 0, np.abs(base), base)
+        arrays[0] = np.where(exponent < 0, np.where(np.abs(base) == 1, sign, 0), base)
+        arrays[1] = np.where(exponent < 0, 1, exponent)
+
+
 def _integer_power(input: Any, other: Any, arrays: list[Array]) -> None:
     if arrays[1].dtype.kind == "i" and arrays[1].size and arrays[1].min() < 0:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
-
-
-def _power_of_tensors(input: Any, other: Any, arrays: list[Array]) -> None:
-    _not_of_bools("pow", arrays[0])
-    _integer_power(input, other, arrays)
 
 
 _add = binary("add", OPS["add"])
@@ -336,7 +348,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
     arrays = in_common_dtype("div", input, other)
-    if arrays[0].dtype.kind in "iub":
+    if arrays[0].dtype.kind != "f":
         _ROUNDED[rounding_mode](input, other, arrays)
         if rounding_mode == "floor":
             return wrap(np.asarray(np.floor_divide(*arrays)))
@@ -417,17 +429,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
 _to_the_number = binary("pow", OPS["power"], check=_integer_power, recorded="PowBackward0")
 
 
-def _integer_exponents(input: Any, other: Any, arrays: list[Array]) -> None:
-    """Let a number have negative integer powers, which are 0 unless the number is 1 or -1."""
-    base, exponent = arrays
-    _not_of_bools("pow", base)
-    if exponent.dtype.kind == "i" and exponent.size and exponent.min() < 0:
-        sign = np.where(exponent % 2 == 0, np.abs(base), base)
-        arrays[0] = np.where(exponent < 0, np.where(np.abs(base) == 1, sign, 0), base)
-        arrays[1] = np.where(exponent < 0, 1, exponent)
-
-
-_number_to_the = binary("pow", OPS["power"], check=_integer_exponents, recorded="PowBackward2")
+_number_to_the = binary("pow", OPS["power"], check=_power_of_tensors, recorded="PowBackward2")
 
 
 def _reversed(function: Callable[..., Tensor]) -> Callable[[Any, Any], Tensor]:
@@ -454,6 +456,11 @@ def _sign(x: Node) -> Any:
 def sign(input: Any) -> Tensor:
     """Return -1, 0 or 1; 0 for NaN."""
     x = require_tensor(input, "sign")
+    if x._array.dtype.kind == "c":
+        raise NotImplementedError(
+            "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn "
+            "instead."
+        )
     if x._array.dtype.kind == "b":
         return wrap(x._array.copy())
     return apply_function(_sign, (x,), _NO_PARAMS, "SignBackward0")  # type: ignore[no-any-return]
@@ -478,7 +485,7 @@ def neg(input: Any) -> Tensor:
 def abs(input: Any) -> Tensor:
     """Return the absolute value; its derivative at 0 is 0."""
     x = require_tensor(input, "abs")
-    _not_of_bools("abs_cpu", x._array)
+    _not_of("b", "abs_cpu", x._array)
     return computed(OPS["absolute"], _ABSOLUTE, (x,), [x._array])
 
 

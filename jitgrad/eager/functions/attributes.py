@@ -6,6 +6,8 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from jitgrad.eager import dtypes
 from jitgrad.eager.define import define
 from jitgrad.eager.device import CPU
@@ -13,6 +15,7 @@ from jitgrad.eager.functions.constructors import TYPE_OF, TYPES, tensortype
 from jitgrad.eager.functions.conversion import converted
 from jitgrad.eager.functions.factory import in_format, strided
 from jitgrad.eager.functions.memory import UntypedStorage, offset_of, root_of, storage_of, strides_of
+from jitgrad.eager.functions.operands import wrong_combination
 from jitgrad.eager.functions.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 
@@ -27,6 +30,7 @@ __all__ = [
     "is_tensor",
     "numel",
     "real",
+    "result_type",
 ]
 
 
@@ -146,6 +150,19 @@ def is_complex(input: Tensor) -> bool:
 def is_signed(input: Tensor) -> bool:
     """Return whether the elements can be negative."""
     return require_tensor(input, "is_signed")._array.dtype.kind in "ifc"
+
+
+def result_type(tensor: Any, other: Any) -> dtypes.dtype:
+    """Return the dtype that an operation on two tensors or numbers has.
+
+    >>> import jitgrad
+    >>> jitgrad.result_type(jitgrad.tensor([1, 2]), 1.5)
+    torch.float32
+    """
+    operands = [x._array if isinstance(x, Tensor) else x for x in (tensor, other)]
+    if not all(isinstance(x, (np.ndarray, *dtypes.Number)) for x in operands):
+        raise wrong_combination("result_type", (tensor, other), "Tensor tensor, Tensor other")
+    return dtypes.of(dtypes.common(operands))
 
 
 @define()

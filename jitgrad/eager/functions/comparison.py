@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.eager import dtypes
 from jitgrad.eager.define import define, operators
 from jitgrad.eager.dispatch import OpRecord
 from jitgrad.eager.dtypes import Array, Number
-from jitgrad.eager.functions.arithmetic import computed, in_common_dtype, shape_error
+from jitgrad.eager.functions.arithmetic import cast, computed, in_common_dtype, number_or_array, shape_error
 from jitgrad.eager.functions.operands import (
+    as_element,
     must_broadcast,
     only_kinds,
     require_tensor_and_operand,
@@ -367,20 +369,18 @@ def _is_operand(x: Any) -> bool:
     return isinstance(x, (Tensor, *Number, np.generic))
 
 
-def _alike(x: Any, y: Any) -> list[Array] | None:
-    """The operands as arrays if they have one dtype, or are a tensor of floats and a number."""
-    if x.__class__ is Tensor:
-        a = x._array
-        if y.__class__ is Tensor:
-            return [a, y._array] if a.dtype is y._array.dtype else None
-        if a.dtype.kind == "f" and (y.__class__ is float or y.__class__ is int):
-            return [a, np.asarray(y, a.dtype)]
-    return None
+def _alike(x: Any, y: Any) -> list[Array]:
+    """The operands as arrays of their common dtype."""
+    if x.__class__ is y.__class__ is Tensor and x._array.dtype is y._array.dtype:
+        return [x._array, y._array]
+    given = [number_or_array(v, "where") for v in (x, y)]
+    wanted = dtypes.common(given)
+    return [as_element(v, wanted) if isinstance(v, Number) else cast(v, wanted) for v in given]
 
 
 def _chosen(condition: Tensor, x: Any, y: Any) -> Tensor:
     mask = _condition(condition)
-    arrays = _alike(x, y) or in_common_dtype("where", x, y)
+    arrays = _alike(x, y)
     try:
         return computed(OPS["where"], _WHERE_RECORD, (condition, x, y), [mask, *arrays])
     except RuntimeError:

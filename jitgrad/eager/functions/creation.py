@@ -26,7 +26,7 @@ from jitgrad.eager.functions.factory import (
     shape_argument,
 )
 from jitgrad.eager.functions.nested import array_from
-from jitgrad.eager.functions.operands import only_kinds, wrong_combination
+from jitgrad.eager.functions.operands import as_scalar, only_kinds, wrong_combination
 from jitgrad.eager.modes import state
 from jitgrad.eager.tensor import Tensor, require_tensor
 
@@ -130,32 +130,10 @@ def full(size: Any, fill_value: Any, *, dtype: NumpyDtype | None) -> Array:
     return filled(np.empty(shape_argument((size,), "full"), wanted), value)
 
 
-_CPLUSPLUS = {"float32": "float", "float64": "double", "float16": "c10::Half", "int32": "int"}
-
-
 def filled(array: Array, value: Any) -> Array:
     """The array with all elements set to a number; RuntimeError where the dtype cannot hold it."""
-    dtype = array.dtype
-    if isinstance(value, int) and not -(2**63) <= value < 2**64:
-        raise OverflowError("int too big to convert")
-    if not _holds(dtype, value):
-        name = _CPLUSPLUS.get(dtype.name, f"{dtype.name}_t")
-        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
-    array[...] = np.array(int(value)).astype(dtype) if dtype.kind in "iu" else value
+    array[...] = as_scalar(value, array.dtype)
     return array
-
-
-def _holds(dtype: NumpyDtype, value: Any) -> bool:
-    """Whether a number has a value in the dtype; negative integers wrap around in unsigned ones."""
-    if dtype.kind in "bc":
-        return True
-    if isinstance(value, complex):
-        return False
-    if dtype.kind == "f":
-        return not math.isfinite(value) or abs(value) <= np.finfo(dtype).max
-    limits = np.iinfo(dtype)
-    wraps = dtype.kind == "u" and isinstance(value, int)
-    return bool((-limits.max if wraps else limits.min) <= value <= limits.max)
 
 
 @factory

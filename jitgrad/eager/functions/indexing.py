@@ -10,6 +10,7 @@ import numpy as np
 
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Number
+from jitgrad.eager.functions.operands import as_element, require_same_dtype
 from jitgrad.eager.inplace import guard, overwrite, write
 from jitgrad.eager.modes import state
 from jitgrad.eager.tensor import Tensor, version_of, wrap
@@ -298,21 +299,37 @@ def setitem(x: Tensor, index: Any, value: Any) -> None:
     basic = kind is int or kind is slice or (kind is tuple and all(map(_is_basic, index))) or _is_basic(index)
     if not basic:
         _check_masks(x, index)
-        index = _entries(index)
-    if basic or all(map(_is_basic, index)):
+    entries = index if basic else _entries(index)
+    if basic or all(map(_is_basic, entries)):
         guard(x)
-        part = _basic(x, index)
+        part = _basic(x, entries)
         overwrite(part, _without_lead(values, part._array.ndim), "CopyBackwards")
         return
-    _set_advanced(x, index, values)
+    if not all(map(_is_position, entries)) and not (values._array.size == 1 and _has_mask(index)):
+        require_same_dtype(x, values)
+    _set_advanced(x, entries, values)
+
+
+def _is_position(entry: Any) -> bool:
+    return _is_basic(entry) or (entry.dtype.kind != "b" and not entry.ndim)
 
 
 def _value(x: Tensor, value: Any) -> Tensor:
     if isinstance(value, (*Number, np.generic)):
-        return wrap(np.asarray(value).astype(x._array.dtype))
+        return wrap(as_element(value, x._array.dtype))
     if isinstance(value, np.ndarray):
-        return wrap(value)
+        return wrap(value.astype(x._array.dtype))
     raise TypeError(f"can't assign a {type(value).__name__} to a torch.{x.dtype.name} tensor")
+
+
+def _has_mask(index: Any) -> bool:
+    entries = index if isinstance(index, tuple) else (index,)
+    arrays = [_as_index(e) for e in entries if isinstance(e, (Tensor, np.ndarray)) or _is_flags(e)]
+    return any(a.dtype.kind == "b" for a in arrays)
+
+
+def _is_flags(entry: Any) -> bool:
+    return isinstance(entry, list) and all(isinstance(e, bool) for e in entry)
 
 
 def _without_lead(values: Tensor, ndim: int) -> Tensor:

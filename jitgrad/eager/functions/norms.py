@@ -59,6 +59,7 @@ def _root(squares: Node) -> Any:
 
 def _vector_norm(x: Node, p: float, axes: Axes, keepdim: bool, dtype: Any) -> Any:
     x = x if dtype is None else cast(x, dtype=dtype)
+    x = absolute(x) if x.dtype.kind == "c" else x
     return length(x, p, axes, keepdim)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,7 @@ from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.functions.arithmetic import shape_error
 from jitgrad.eager.tensor import Tensor, require_tensor
 
-_SCALAR_TYPES = {d.numpy: name.removesuffix("Tensor") for d, name in dtypes.TYPE_NAMES.items()} | {
-    np.dtype(np.complex64): "ComplexFloat",
-    np.dtype(np.complex128): "ComplexDouble",
-    np.dtype(np.uint16): "UInt16",
-    np.dtype(np.uint32): "UInt32",
-    np.dtype(np.uint64): "UInt64",
-}
-
-
-def scalar_type(dtype: np.dtype[Any]) -> str:
-    """The name that messages give a dtype: "Float", "Long", "Bool"."""
-    return _SCALAR_TYPES[dtype]
+scalar_type = dtypes.scalar_type
 
 
 def only_kinds(kernel: str, kinds: str, dtype: np.dtype[Any], *shapes: tuple[int, ...]) -> None:
@@ -69,25 +59,53 @@ def require_tensor_and_operand(name: str, input: Any, other: Any) -> None:
         )
 
 
+def require_same_dtype(x: Tensor, values: Tensor) -> None:
+    """Refuse values of another dtype than that of the tensor that they are written into by index."""
+    own, given = x._array.dtype, values._array.dtype
+    if own != given:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {scalar_type(own)} for the "
+            f"destination and {scalar_type(given)} for the source."
+        )
+
+
 def as_scalar(value: Any, dtype: np.dtype[Any]) -> Array:
     """A Python number as a 0-d array of a dtype; RuntimeError where the dtype cannot hold it."""
-    try:
-        if dtype.kind == "b":
-            return np.asarray(bool(value))
-        if isinstance(value, complex) and dtype.kind != "c":
-            raise OverflowError
-        if dtype.kind in "iu":
-            limits = np.iinfo(dtype)
-            if not -int(limits.max) - 1 <= int(value) <= int(limits.max):
-                raise OverflowError
-        return np.asarray(value).astype(dtype)
-    except (OverflowError, ValueError):
-        raise RuntimeError(
-            f"value cannot be converted to type {_C_TYPES.get(dtype.name, dtype.name)} without overflow"
-        ) from None
+    if value.__class__ is float and dtype.kind == "f" and -65504 <= value <= 65504:  # all of them hold it
+        return np.asarray(value, dtype)
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise OverflowError("int too big to convert")
+    if isinstance(value, (complex, np.complexfloating)) and dtype.kind != "c" and not value.imag:
+        value = value.real
+    if not _holds(dtype, value):
+        name = _C_TYPES.get(dtype.name, f"{dtype.name}_t")
+        raise RuntimeError(f"value cannot be converted to type {name} without overflow")
+    return np.asarray(int(value) if dtype.kind in "iu" else value).astype(dtype)
 
 
-_C_TYPES = {"float32": "float", "float64": "double", "float16": "at::Half"} | {
-    name: f"{name}_t" for name in ("uint8", "int8", "int16", "int64")
-}
-_C_TYPES["int32"] = "int"
+def as_element(value: Any, dtype: np.dtype[Any]) -> Array:
+    """Like as_scalar, but in half precision numbers that are too large are infinite."""
+    if dtype != np.float16:
+        return as_scalar(value, dtype)
+    with np.errstate(over="ignore"):
+        return np.asarray(as_scalar(value, np.dtype(np.float64)).astype(dtype))
+
+
+def _holds(dtype: np.dtype[Any], value: Any) -> bool:
+    """Whether a number has a value in the dtype; negative integers wrap around in unsigned ones."""
+    if dtype.kind == "b":
+        return True
+    if dtype.kind == "c":
+        return all(_holds(_REAL[dtype.name], part) for part in (value.real, value.imag))
+    if isinstance(value, (complex, np.complexfloating)):
+        return False
+    if dtype.kind == "f":
+        return not math.isfinite(value) or abs(value) <= np.finfo(dtype).max
+    limits = np.iinfo(dtype)
+    wraps = dtype.kind == "u" and isinstance(value, (int, np.integer))
+    return bool((-int(limits.max) if wraps else limits.min) <= value <= limits.max)
+
+
+_REAL: dict[str, np.dtype[Any]] = {"complex64": np.dtype(np.float32), "complex128": np.dtype(np.float64)}
+_C_TYPES = {"float32": "float", "float64": "double", "float16": "c10::Half", "int32": "int"}
+_C_TYPES |= {"complex64": "c10::complex<float>", "complex128": "c10::complex<double>"}

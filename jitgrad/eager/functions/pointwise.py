@@ -14,6 +14,7 @@ from jitgrad.eager.dispatch import OpRecord, apply_function, arrays_of
 from jitgrad.eager.dtypes import Array, Number
 from jitgrad.eager.functions.arithmetic import computed, in_common_dtype, shape_error, title, unary
 from jitgrad.eager.functions.operands import (
+    as_scalar,
     only_kinds,
     require_tensor_and_operand,
     require_tensors,
@@ -140,7 +141,7 @@ def relu(input: Any) -> Tensor:
     return computed(OPS["rectify"], _RELU, (x, None), [a, a.dtype.type(0)])
 
 
-_NUMBERS = frozenset((int, float))
+_NUMBERS: frozenset[Any] = frozenset((int, float))
 _CLAMP_RECORDS = [named(OpRecord, f"ClampBackward{i}") for i in (0, 1)]
 _CLAMP = (
     "Tensor input, Tensor min = None, Tensor max = None, *, Tensor out = None",
@@ -150,15 +151,15 @@ _CLAMP = (
 
 def _clamped(op: Op, kind: Any, x: Tensor, bounds: tuple[Any, ...]) -> Tensor:
     """The elements held within one bound or two, all of them numbers or all of them tensors."""
-    a = x._array
-    if a.dtype.kind == "f" and all(b.__class__ in _NUMBERS for b in bounds):
-        return computed(op, kind, (x, *bounds), [a, *map(a.dtype.type, bounds)])
     arrays = in_common_dtype("clamp", x, *bounds)
     dtype = arrays[0].dtype
     if dtype.kind == "c":
         raise NotImplementedError("clamp is not supported for complex types")
     if dtype.kind == "b" and not isinstance(bounds[0], Tensor):
         raise NotImplementedError(f"\"{op.name}_scalar_cpu\" not implemented for 'Bool'")
+    if dtype.kind != "b":
+        pairs = zip(bounds, arrays[1:], strict=True)
+        arrays[1:] = [a if isinstance(b, Tensor) else as_scalar(b, dtype) for b, a in pairs]
     return computed(op, kind, (x, *bounds), arrays)
 
 
@@ -172,7 +173,7 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     >>> jitgrad.clamp(jitgrad.tensor([-1.0, 0.5, 2.0]), 0, 1)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    if input.__class__ is Tensor and min.__class__ in _NUMBERS and max.__class__ in _NUMBERS:
+    if input.__class__ is Tensor and _is_small(min) and _is_small(max):
         a = input._array
         if a.dtype.kind == "f":
             number = a.dtype.type
@@ -196,6 +197,11 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Tensor:
     if len(given) == 2:
         return _clamped(OPS["clamp"], kind, x, given)
     return _clamped(OPS["clamp_min" if max is None else "clamp_max"], kind, x, given)
+
+
+def _is_small(bound: Any) -> bool:
+    """Whether a bound is a number that every floating dtype holds."""
+    return bound.__class__ in _NUMBERS and bool(-65504 <= bound <= 65504)
 
 
 def _as_number(bound: Any) -> Any:

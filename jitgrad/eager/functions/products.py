@@ -11,7 +11,7 @@ from jitgrad.eager import dtypes
 from jitgrad.eager.define import define, operators
 from jitgrad.eager.dispatch import apply_function, apply_op
 from jitgrad.eager.functions.arithmetic import shape_error
-from jitgrad.eager.tensor import Tensor, require_tensor
+from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
 from jitgrad.ops import algebra
 from jitgrad.ops.einsum import einsum as einsum_op
@@ -128,6 +128,8 @@ def vdot(input: Any, other: Any) -> Tensor:
     """Return the sum of the products of two vectors."""
     x, y = require_tensor(input, "vdot"), require_tensor(other, "vdot")
     _vectors(x, y, "vdot")
+    if x._array.dtype.kind == "c":
+        return wrap(np.asarray(np.vdot(x._array, y._array)))
     return apply_function(algebra.matmul, (x, y), {}, "VdotBackward0")  # type: ignore[no-any-return]
 
 

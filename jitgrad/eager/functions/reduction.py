@@ -15,6 +15,7 @@ from jitgrad.eager.dispatch import apply_function, apply_op
 from jitgrad.eager.dtypes import Array
 from jitgrad.eager.functions.arithmetic import invalid_arguments
 from jitgrad.eager.functions.factory import dtype_argument
+from jitgrad.eager.functions.operands import only_kinds
 from jitgrad.eager.functions.shape import dimension
 from jitgrad.eager.plan import LARGE
 from jitgrad.eager.results import named_result
@@ -215,6 +216,8 @@ def _variance(x: Node, axes: Axes, keepdim: bool, correction: float) -> Any:
     count = math.prod(x.shape[i] for i in axes)
     mean = kept(_averaged(x, axes, False), axes, True)
     centred = x - (rearrange_to(mean, x.shape) if axes else mean)
+    if x.dtype.kind == "c":
+        centred = OPS["absolute"](centred)
     degrees = builtins.max(count - correction, 0)
     total = _summed(centred * centred, axes, keepdim)
     return total / degrees if degrees else total * math.inf
@@ -255,7 +258,8 @@ def _spread(name: str, function: Callable[..., Any], doc: str, recorded: str) ->
         if isinstance(dim, bool):
             dim, unbiased = None, dim
         if x._array.dtype.kind not in "fc":
-            raise RuntimeError(f"{name} only support floating point and complex dtypes")
+            title = "std and var" if name in ("std", "var") else name
+            raise RuntimeError(f"{title} only support floating point and complex dtypes")
         degrees = correction if correction is not None else int(unbiased is not False)
         params = {"axes": axes_of(dim, x.ndim), "keepdim": keepdim, "correction": degrees}
         return apply_function(function, (x,), params, recorded)
@@ -286,6 +290,10 @@ def not_empty(x: Tensor, name: str, axes: Axes) -> None:
     for axis in axes:
         if x.ndim and x._array.shape[axis] == 0:
             raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+
+
+def _only_ordered(kernel: str, x: Tensor) -> None:
+    only_kinds(kernel, "biuf", x._array.dtype)
 
 
 def _extreme(op: Any) -> Callable[..., Any]:
@@ -340,9 +348,12 @@ def _extremes(name: str, function: Any, position: Any, elementwise: Any, result:
                     f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
                     "reduction dim with the 'dim' argument."
                 )
+            _only_ordered(f"{name}_all", x)
             params = {"axes": axes_of(None, x.ndim), "keepdim": False}
             return apply_function(function, (x,), params, f"{name.title()}Backward1")
         not_empty(x, name, (dimension(dim, x.ndim),))
+        if x._array.dtype.kind == "c":
+            raise RuntimeError(f"{name}(): does not support complex input")
         return result(along(x, position, dim, _flag(keepdim, name), f"{name.title()}Backward0"))
 
     extreme.__name__, extreme.__doc__ = name, doc
@@ -384,6 +395,7 @@ def _shared(name: str, function: Any, doc: str) -> Any:
                 "reduction dim with the 'dim' argument."
             )
         not_empty(x, name, axes)
+        _only_ordered(f"{name[1:]}_values_cpu", x)
         params = {"axes": axes, "keepdim": keepdim}
         return apply_function(function, (x,), params, f"{name.title()}Backward0")  # type: ignore[no-any-return]
 
@@ -409,6 +421,7 @@ def aminmax(input: Any, *, dim: Any = None, keepdim: bool = False) -> Any:
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
         )
     not_empty(x, "aminmax", axes)
+    _only_ordered("aminmax_cpu", x)
     params = {"axes": axes, "keepdim": keepdim}
     return aminmax_result(apply_function(_both_extremes, (x,), params, "AminmaxBackward0"))
 
@@ -421,6 +434,9 @@ def _position(name: str, numpy: Any) -> Any:
     def position(input: Any, dim: Any = None, keepdim: bool = False) -> Tensor:
         x = require_tensor(input, name)
         a = x._array
+        if a.dtype.kind in "bc":
+            kind = "bool" if a.dtype.kind == "b" else "complex"
+            raise RuntimeError(f"{name}(): does not support {kind} input")
         if not a.size and dim is None:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
         if dim is None:
@@ -474,6 +490,8 @@ def count_nonzero(input: Any, dim: Any = None) -> Tensor:
 def logsumexp(input: Any, dim: Any, keepdim: bool = False) -> Tensor:
     """Return log(sum(exp(input))) along dimensions, without overflow."""
     x = require_tensor(input, "logsumexp")
+    if x._array.dtype.kind == "c":
+        raise NotImplementedError("logsumexp: complex tensors are not supported")
     array = x._array if x._array.dtype.kind == "f" else x._array.astype(dtypes.DEFAULT.floating.numpy)
     params = {"axes": axes_of(dim, x.ndim), "keepdim": keepdim}
     return apply_function(_log_sum_exp, (x,), params, "LogsumexpBackward0", [array])  # type: ignore[no-any-return]

@@ -118,7 +118,7 @@ def cov(input: Any, *, correction: Any = 1, fweights: Any = None, aweights: Any 
             raise RuntimeError("cov(): weights sum to zero, can't be normalized")
         centred = rows - (rows * w).sum(1, True) / total
         weighted, free = centred * w, _freedom(total, w, importances, correction)
-    found: Tensor = (centred @ weighted.t() / free).squeeze()
+    found: Tensor = (centred @ weighted.t().conj() / free).squeeze()
     return found
 
 

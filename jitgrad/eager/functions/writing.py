@@ -10,7 +10,7 @@ import numpy as np
 from jitgrad.eager.define import define
 from jitgrad.eager.dispatch import apply_function
 from jitgrad.eager.dtypes import Array
-from jitgrad.eager.functions.operands import as_scalar, scalar_type
+from jitgrad.eager.functions.operands import as_scalar, require_same_dtype, scalar_type
 from jitgrad.eager.functions.places import along, flattened, from_start, long_index, outside
 from jitgrad.eager.functions.selection import masked_places
 from jitgrad.eager.functions.shape import dimension
@@ -289,13 +289,7 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
         if not isinstance(entry, Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(entry).__name__}")
     places = _named_together(x, indices)
-    if x._array.dtype != given._array.dtype:
-        first, second = scalar_type(x._array.dtype), scalar_type(given._array.dtype)
-        raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {first} for the destination "
-            "and "
-            f"{second} for the source."
-        )
+    require_same_dtype(x, given)
     try:
         wide = given.expand(places.shape) if given.ndim <= places.ndim else given.reshape(places.shape)
     except RuntimeError:
