@@ -1,103 +1,60 @@
-"""jitgrad.vmath: exact functions, types, vectorisation, and equal bits in lanes and tails."""
+"""jitgrad.vmath: exact functions against NumPy, one result however many elements there are, ufuncs, types."""
 
 from __future__ import annotations
 
-import inspect
-import platform
-import re
+import os
 import runpy
-from functools import cache
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from numba import njit, types
+from compare import assert_same_bits
+from numba import types
 from numba.core.errors import TypingError
+from numba.core.registry import cpu_target
 
+import jitgrad
+import jitgrad.numpy as jnp
 from jitgrad import vmath
-from jitgrad.accuracy import FUNCTIONS
+from jitgrad.targets import routines
 from jitgrad.vmath import coefficients
+from jitgrad.vmath.routine import ROUTINES
+
+Array = np.ndarray[Any, Any]
 
 INF, NAN = np.inf, np.nan
-DTYPES = [np.float32, np.float64]
-X86 = platform.machine().lower() in ("x86_64", "amd64")
-
-
-ROUNDED = list(dict.fromkeys(function.routine for function in FUNCTIONS.values()))
-UNARY = [name for name in ROUNDED if name not in ("arctan2", "hypot", "power")]
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+NAMES = sorted(name for name, routine in ROUTINES.items() if routine.arity <= 2)
 EXACT_UNARY = ["fabs", "rint", "floor", "ceil", "trunc", "sign"]
 EXACT_BINARY = ["maximum", "minimum", "copysign", "floor_divide", "remainder", "fmod"]
-NOT_VECTORISED = ["floor_divide", "remainder", "fmod"]  # in float64, which calls the C library's fmod
+EDGES = [*(s * x for x in (0.0, 0.5, 1.0, 2.0, 2.5, 3.0, 7.25, 1e-40, 1e30, INF) for s in (1, -1)), NAN]
 
 
-@cache
-def loop(name, dtype):
-    """Compile the loop out[i] = name(x[i], ...) over arrays of `dtype`."""
-    routine = getattr(vmath, name)
-    array = types.Array(types.float32 if dtype is np.float32 else types.float64, 1, "C")
-
-    def unary(x, out):
-        for i in range(x.shape[0]):
-            out[i] = routine(x[i])
-
-    def binary(x, y, out):
-        for i in range(x.shape[0]):
-            out[i] = routine(x[i], y[i])
-
-    arity = len(inspect.signature(routine).parameters)
-    signature = types.void(*[array] * (arity + 1))
-    return njit(signature, error_model="numpy")(unary if arity == 1 else binary)
+@pytest.fixture(autouse=True)
+def _quiet() -> Any:
+    with np.errstate(all="ignore"):
+        yield
 
 
-def evaluate(name, *arguments):
-    """Return the routine's values on equal-length arrays."""
-    out = np.empty_like(arguments[0])
-    loop(name, arguments[0].dtype.type)(*arguments, out)
-    return out
-
-
-def one(name, dtype, *arguments):
-    """Return the routine's value on numbers."""
-    return evaluate(name, *(np.array([a], dtype) for a in arguments))[0]
-
-
-def any_floats(dtype, size, rng):
-    """Return random finite bit patterns, and powers of two times random signs."""
-    bits = rng.integers(0, 2 ** (8 * dtype().itemsize), size, dtype=np.dtype(f"u{dtype().itemsize}"))
+def any_floats(dtype: str, size: int, rng: np.random.Generator) -> Array:
+    """Random finite bit patterns, and powers of two times random signs."""
+    bits = rng.integers(0, 2 ** (8 * np.dtype(dtype).itemsize), size, dtype=f"u{np.dtype(dtype).itemsize}")
     near = np.exp2(rng.uniform(-12, 12, size)) * rng.choice([-1, 1], size)
     x = np.concatenate([bits.view(dtype), near.astype(dtype)])
     return x[np.isfinite(x)]
 
 
-EDGES = [
-    0.0,
-    -0.0,
-    1.0,
-    -1.0,
-    0.5,
-    -0.5,
-    2.0,
-    -2.0,
-    3.0,
-    -3.0,
-    2.5,
-    -7.25,
-    1e-40,
-    -1e-40,
-    1e30,
-    INF,
-    -INF,
-    NAN,
-]
+# Functions without rounding errors of their own -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPES
 @pytest.mark.parametrize("name", EXACT_BINARY)
-def test_every_pair_of_edge_values_agrees_with_numpy(name, dtype):
+def test_every_pair_of_edge_values_agrees_with_numpy(name: str, dtype: str) -> None:
     x, y = (np.ascontiguousarray(a.ravel(), dtype) for a in np.meshgrid(EDGES, EDGES))
-    with np.errstate(all="ignore"):
-        expected = getattr(np, name)(x, y)
-    got = evaluate(name, x, y)
+    got, expected = vmath.ufunc(name)(x, y), getattr(np, name)(x, y)
     np.testing.assert_array_equal(got, expected)
     known = ~np.isnan(expected)
     if name in ("maximum", "minimum"):  # NumPy may return either zero
@@ -105,144 +62,173 @@ def test_every_pair_of_edge_values_agrees_with_numpy(name, dtype):
     np.testing.assert_array_equal(np.signbit(got[known]), np.signbit(expected[known]))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPES
 @pytest.mark.parametrize("name", EXACT_UNARY)
-def test_rounding_and_sign_agree_with_numpy_on_any_bits(name, dtype):
+def test_rounding_and_sign_agree_with_numpy_on_any_bits(name: str, dtype: str) -> None:
     x = np.concatenate([any_floats(dtype, 300, np.random.default_rng(3)), np.array(EDGES, dtype)])
-    np.testing.assert_array_equal(evaluate(name, x), getattr(np, name)(x))
+    np.testing.assert_array_equal(vmath.ufunc(name)(x), getattr(np, name)(x))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_maximum_and_minimum_order_zeros(dtype):
-    assert not np.signbit(one("maximum", dtype, -0.0, 0.0)) and not np.signbit(
-        one("maximum", dtype, 0.0, -0.0)
-    )
-    assert np.signbit(one("minimum", dtype, -0.0, 0.0)) and np.signbit(one("minimum", dtype, 0.0, -0.0))
+@DTYPES
+def test_maximum_and_minimum_order_zeros(dtype: str) -> None:
+    zeros = np.array([-0.0, 0.0], dtype)
+    assert not np.signbit(vmath.ufunc("maximum")(zeros, zeros[::-1])).any()
+    assert np.signbit(vmath.ufunc("minimum")(zeros, zeros[::-1])).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@DTYPES
 @pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod"])
-def test_float_division_agrees_with_numpy(name, dtype):
+def test_float_division_agrees_with_numpy(name: str, dtype: str) -> None:
     rng = np.random.default_rng(4)
-    x, y = any_floats(dtype, 3000, rng), any_floats(dtype, 3000, rng)
-    x, y = x[: min(x.size, y.size)], y[: min(x.size, y.size)]
+    x, y = any_floats(dtype, 30_000, rng), any_floats(dtype, 30_000, rng)
+    size = min(x.size, y.size)
+    x, y = x[:size], y[:size]
     y[::5] = (x[::5] / rng.integers(1, 50, x[::5].size)).astype(dtype)
-    with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(evaluate(name, x, y), getattr(np, name)(x, y))
+    y[1::5] = x[1::5] * rng.uniform(0.001, 2, x[1::5].size).astype(dtype)
+    got, expected = vmath.ufunc(name)(x, y), getattr(np, name)(x, y)
+    np.testing.assert_array_equal(got, expected)
+    np.testing.assert_array_equal(np.signbit(got), np.signbit(expected))
 
 
-@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod", "maximum", "minimum"])
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.uint32])
-def test_integer_operations_agree_with_numpy_and_never_trap(name, dtype):
-    routine = getattr(vmath, name)
-
-    @njit
-    def run(x, y, out):
-        for i in range(x.shape[0]):
-            out[i] = routine(x[i], y[i])
-
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod", "maximum", "minimum"])
+def test_integer_operations_agree_with_numpy_and_never_trap(name: str, dtype: Any) -> None:
     info = np.iinfo(dtype)
     edges = np.array([0, 1, 2, 3, 7, 100, info.max, info.min, info.max - 1, info.min + 1], dtype)
     edges = np.concatenate([edges, -edges]) if info.min < 0 else edges
     x, y = (np.ascontiguousarray(a.ravel()) for a in np.meshgrid(edges, edges))
-    out = np.empty_like(x)
-    run(x, y, out)
-    with np.errstate(all="ignore"):
-        np.testing.assert_array_equal(out, getattr(np, name)(x, y))
+    function = getattr(np, name)
+    np.testing.assert_array_equal(jitgrad.jit(lambda x, y: function(x, y))(x, y), function(x, y))
+
+
+# One result for an element, whatever stands beside it -----------------------------------------------------
+
+
+def operands(name: str, dtype: str, size: int) -> list[Array]:
+    """Ordinary arguments with special ones among them, so that some vectors hold both."""
+    rng = np.random.default_rng(5)
+    special = np.array([*EDGES, 1e5, -1e7, 88.8, -104, 710, -746, 1e300], dtype)
+    arguments = []
+    for _ in range(ROUTINES[name].arity):
+        x = rng.uniform(0.1, 3, size) * rng.choice([1, 1, -1], size)
+        odd = rng.random(size) < 0.15
+        odd[size // 2 :] = False
+        arguments.append(np.where(odd, rng.choice(special, size), x).astype(dtype))
+    return arguments
+
+
+@DTYPES
+@pytest.mark.parametrize("name", NAMES)
+def test_lanes_and_tails_and_strides_give_the_same_bits(name: str, dtype: str) -> None:
+    ufunc = vmath.ufunc(name)
+    arguments = operands(name, dtype, 150)
+    single = np.concatenate([ufunc(*(a[i : i + 1] for a in arguments)) for i in range(150)])
+    for size in range(1, 151):
+        assert_same_bits([ufunc(*(a[:size] for a in arguments))], [single[:size]], f"{size} elements")
+    for start in range(1, 18):
+        assert_same_bits([ufunc(*(a[start:] for a in arguments))], [single[start:]], f"from {start} on")
+    spread = [np.repeat(a, 3)[::3] for a in arguments]
+    assert_same_bits([ufunc(*spread)], [single], "every third element")
+    assert_same_bits([ufunc(*(a[::-1] for a in arguments))], [single[::-1]], "reversed")
+    out = np.empty(450, dtype)[::3]
+    assert ufunc(*arguments, out=out) is out
+    assert_same_bits([out.copy()], [single], "strided result")
+
+
+@DTYPES
+@pytest.mark.parametrize("name", NAMES)
+def test_overwriting_an_operand_changes_no_bit(name: str, dtype: str) -> None:
+    arguments = operands(name, dtype, 700)
+    expected = vmath.ufunc(name)(*arguments)
+    vmath.ufunc(name)(*arguments, out=arguments[0])
+    assert_same_bits(arguments[:1], [expected], name)
+
+
+@DTYPES
+@pytest.mark.parametrize("name", [name for name in NAMES if ROUTINES[name].arity == 2])
+def test_one_number_beside_many(name: str, dtype: str) -> None:
+    x, y = operands(name, dtype, 600)
+    ufunc = vmath.ufunc(name)
+    for number in (y[0], y[300], np.asarray(INF, dtype), np.asarray(0, dtype)):
+        full = np.full_like(x, number)
+        assert_same_bits([ufunc(x, number)], [ufunc(x, full)], "second operand")
+        assert_same_bits([ufunc(number, x)], [ufunc(full, x)], "first operand")
+
+
+@DTYPES
+@pytest.mark.parametrize("name", [name for name in NAMES if hasattr(jnp, name)])
+def test_kernels_give_the_bits_of_the_ufunc(name: str, dtype: str) -> None:
+    arguments = operands(name, dtype, 1003)
+    function = getattr(jnp, name)
+    got = jitgrad.jit(lambda *values: function(*values))(*arguments)
+    assert_same_bits([got], [vmath.ufunc(name)(*arguments)], name)
+
+
+# Ufuncs ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_ufunc_is_made_once_and_keeps_the_dtype(name: str) -> None:
+    ufunc = vmath.ufunc(name)
+    assert isinstance(ufunc, np.ufunc) and vmath.ufunc(name) is ufunc and ufunc.__name__ == name
+    assert ufunc.types == ["f" * ufunc.nin + "->f", "d" * ufunc.nin + "->d"]
+    assert ufunc(*np.ones((ufunc.nin, 0), np.float32)).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["tanhh", "fma"])
+def test_what_is_no_function_of_one_or_two_arguments_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=f"no routine '{name}'|{name} takes 3 arguments"):
+        vmath.ufunc(name)
+
+
+def test_a_new_process_loads_the_ufuncs_without_a_compiler(tmp_path: Path) -> None:
+    program = (
+        "import sys, numpy as np; from jitgrad import vmath; from jitgrad.machine import native\n"
+        "made = []; compile_ir = native.compile_ir\n"
+        "native.compile_ir = lambda *given: made.append(given) or compile_ir(*given)\n"
+        "vmath.ufunc('exp')(np.ones(3)); print(len(made), 'numba' in sys.modules)"
+    )
+    environment = os.environ | {"JITGRAD_CACHE_DIR": str(tmp_path)}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True
+        ).stdout
+        for _ in range(2)
+    ]
+    assert outputs == ["1 False\n", "0 False\n"]
+
+
+def test_damaged_code_on_disk_is_compiled_again(tmp_path: Path) -> None:
+    program = "import numpy as np; from jitgrad import vmath; print(vmath.ufunc('exp')(np.zeros(2)))"
+    environment = os.environ | {"JITGRAD_CACHE_DIR": str(tmp_path)}
+    for _ in range(2):
+        command = [sys.executable, "-c", program]
+        assert subprocess.check_output(command, env=environment, text=True) == "[1. 1.]\n"
+        (stored,) = tmp_path.glob("*.o")
+        data = stored.read_bytes()
+        stored.write_bytes(data[:-100] + bytes(100))
+
+
+# Types and sources ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", [types.float32, types.float64])
-@pytest.mark.parametrize("name", [*ROUNDED, *EXACT_UNARY, *EXACT_BINARY])
-def test_result_has_the_type_of_the_arguments(name, kind):
-    from numba.core.registry import cpu_target
-
-    routine = getattr(vmath, name)
+@pytest.mark.parametrize("name", NAMES)
+def test_kernels_know_that_a_result_has_the_type_of_the_arguments(name: str, kind: types.Type) -> None:
+    routines.register_all()
     context = cpu_target.typing_context
     context.refresh()
-    arity = len(inspect.signature(routine).parameters)
-    assert context.resolve_value_type(routine).get_call_type(context, (kind,) * arity, {}).return_type == kind
+    function = context.resolve_value_type(ROUTINES[name].body)
+    assert function.get_call_type(context, (kind,) * ROUTINES[name].arity, {}).return_type == kind
 
 
-def test_mixed_float_types_are_refused():
-    @njit
-    def mixed(x, y):
-        return vmath.maximum(x, y)
-
+def test_mixed_float_types_are_refused() -> None:
     with pytest.raises(TypingError, match="arguments of one type"):
-        mixed(np.float32(1), 2.0)
-
-
-def test_select_computes_no_branch_and_fma_rounds_once():
-    @njit
-    def run(x):
-        return vmath.select(x > np.float32(0), x, -x), vmath.fma(x, x, -x * x)
-
-    kept, rounding = run(np.float32(-1.1))
-    assert type(kept) is float and kept == float(np.float32(1.1))
-    assert rounding == float(np.float32(np.float64(np.float32(1.1)) ** 2 - np.float64(np.float32(1.1) ** 2)))
-
-
-@pytest.mark.skipif(not X86, reason="reads x86 assembly")
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [*ROUNDED, *EXACT_UNARY, *EXACT_BINARY])
-def test_loop_vectorises(name, dtype):
-    if name in NOT_VECTORISED and dtype is np.float64:
-        pytest.skip("calls the C library's fmod")
-    compiled = loop(name, dtype)
-    text = compiled.inspect_asm(compiled.signatures[0])
-    packed_store = r"mov(?:up[sd]|dqu\w*|ap[sd])\s+%[xyz]mm\d+, -?\w*\(%\w+,%\w+"
-    assert re.search(packed_store, text), f"{name} stores one element at a time"
-    assert not re.search(r"\bcallq?\b", text.split("_ZN7cpython")[0]), f"{name} calls a function"
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", [*UNARY, "power"])
-def test_lanes_and_tails_give_the_same_bits(name, dtype):
-    rng = np.random.default_rng(5)
-    arguments = [rng.uniform(0.1, 3, 70).astype(dtype) for _ in range(2 if name == "power" else 1)]
-    single = np.concatenate([evaluate(name, *(a[i : i + 1] for a in arguments)) for i in range(70)])
-    for size in range(1, 71):
-        got = evaluate(name, *(a[:size] for a in arguments))
-        assert got.tobytes() == single[:size].tobytes(), size
-
-
-@pytest.mark.parametrize("name", ["exp", "tanh", "power"])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_ufunc_gives_the_bits_of_the_compiled_loop(name, dtype):
-    ufunc = vmath.ufunc(name)
-    assert isinstance(ufunc, np.ufunc) and vmath.ufunc(name) is ufunc
-    rng = np.random.default_rng(6)
-    arguments = [rng.uniform(0.1, 3, 131).astype(dtype) for _ in range(ufunc.nin)]
-    got = ufunc(*arguments)
-    assert got.dtype == dtype and got.tobytes() == evaluate(name, *arguments).tobytes()
-    strided = [np.repeat(a, 3)[::3] for a in arguments]
-    assert ufunc(*strided).tobytes() == got.tobytes()
-
-
-def test_ufunc_of_an_unknown_name_is_refused():
-    with pytest.raises(ValueError, match="no routine 'tanhh'"):
-        vmath.ufunc("tanhh")
-
-
-def test_fast_math_does_not_change_a_routine():
-    def body(x, out):
-        for i in range(x.shape[0]):
-            out[i] = vmath.expm1(x[i])
-
-    x = np.random.default_rng(2).uniform(-2, 2, 500)
-    exact, fast = np.empty_like(x), np.empty_like(x)
-    njit(error_model="numpy")(body)(x, exact)
-    njit(error_model="numpy", fastmath=True)(body)(x, fast)
-    assert exact.tobytes() == fast.tobytes()
+        routines.common_type("maximum", cpu_target.typing_context, (types.float32, types.float64), True)
 
 
 @pytest.mark.parametrize("name", ["SIN", "LOG_PLAIN"])
-def test_coefficients_come_from_the_tool(name):
-    path = Path(__file__).parent.parent / "tools" / "minimax.py"
-    tool = runpy.run_path(str(path))
+def test_coefficients_come_from_the_tool(name: str) -> None:
+    tool = runpy.run_path(str(Path(__file__).parent.parent / "tools" / "minimax.py"))
     expected = getattr(coefficients, name)[32]
     assert tuple(tool["fit"](tool["FITS"][name], 32)[0]) == expected
-
-
-def test_fingerprint_names_the_source():
-    assert re.fullmatch("[0-9a-f]{16}", vmath.fingerprint())

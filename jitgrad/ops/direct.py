@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.ir import Op
-from jitgrad.ops.elementwise import exp, exp2, not_equal, trunc
+from jitgrad.ops.elementwise import exp, exp2, not_equal
 from jitgrad.ops.samples import Domain, Draw, Kink, Sample, case, only
 from jitgrad.ops.table import Partial, map_op
 
@@ -53,14 +53,6 @@ step_towards: Op = _direct(
     None,
     undefined="a step is a constant as far as derivatives go; where there is none, the derivative is 0",
     kinks=((([1.0, 2.0, 3.0], [3.0, -1.0, 3.0]), ([1.0, 1.0, 0.0], [0.0, 0.0, 0.0])),),
-)
-fmod: Op = _direct(
-    "fmod",
-    lambda x, y: np.fmod(x, y),
-    np.fmod,
-    lambda out, x, y: 1,
-    lambda out, x, y: -trunc(x / y),
-    domain=((-9, 9), (0.5, 2)),
 )
 log_add_exp: Op = _direct(
     "log_add_exp",

@@ -115,6 +115,14 @@ remainder = vector_op(
     cost=8,
     domain=((-9, 9), (0.5, 2)),
 )
+fmod = vector_op(
+    "fmod",
+    np.fmod,
+    lambda out, x, y: 1,
+    lambda out, x, y: -trunc(x / y),
+    cost=8,
+    domain=((-9, 9), (0.5, 2)),
+)
 absolute = map_op(
     "absolute",
     np.absolute,

@@ -20,7 +20,6 @@ from jitgrad.ops.elementwise import (
     minimum,
     not_equal,
     power,
-    remainder,
     rint,
     sin,
     trunc,
@@ -188,14 +187,6 @@ def round_(a: Any, decimals: int = 0, out: Any = None) -> Any:
     scale = 10.0 ** abs(decimals)
     rounded = rint(x * scale) / scale if decimals > 0 else rint(x / scale) * scale
     return as_dtype(rounded, x.dtype)
-
-
-@composite(np.fmod, samples=only("fi", drawn(2, ((-9, 9), (1, 2)))))
-def fmod(x1: Any, x2: Any) -> Any:
-    """The remainder with the sign of x1."""
-    x, y = promoted(x1, x2)
-    size = remainder(absolute(x), absolute(y))
-    return elementwise.where(x < 0, -size, size)
 
 
 @composite(np.modf, samples=only("f", drawn(1, (-3, 3))))
