@@ -76,7 +76,7 @@ HEAVY = {
 # Own modules that import numba when they are imported: only what compiles may wait for that.
 LAZY = {
     "jitgrad.ops.elementwise": {"jitgrad.vmath"},
-    "jitgrad.targets.cpu": {"jitgrad.targets.numba_frontend"},
+    "jitgrad.targets.cpu": {"jitgrad.targets.numba_frontend", "jitgrad.vmath.library"},
     "jitgrad.eager.plan": {"jitgrad.runtime.execute"},
 }
 

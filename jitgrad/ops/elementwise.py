@@ -381,7 +381,7 @@ minimum = vector_op(
 floor = map_op("floor", np.floor, "floor({0})", None)
 ceil = map_op("ceil", np.ceil, "ceil({0})", None)
 rint = map_op("rint", np.rint, "rint({0})", None)
-trunc = map_op("trunc", np.trunc, "trunc({0})", None, also=(np.fix,))
+trunc: Op = map_op("trunc", np.trunc, "trunc({0})", None, also=(np.fix,))
 
 # Comparison and logic
 equal: Op = map_op("equal", np.equal, "{0} == {1}", None, None)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from jitgrad.machine import cache, native
 from jitgrad.targets import cpu
 from jitgrad.targets.source import Source
-from jitgrad.vmath import library
 
 _loaded: dict[str, Loaded] = {}
 _loading = threading.Lock()
@@ -70,7 +69,7 @@ def _load(key: str, source: Source) -> Loaded:
     text = cpu.module_text(source)
     path = cache.source_path(key)
     filename = str(path) if path is not None else f"<jitgrad kernel {key}>"
-    code = native.compile_ir(cpu.compile_kernel(source, symbol, filename), library)
+    code = cpu.object_code(source, symbol, filename)
     addresses = native.load_object(code, names)
     cache.store(key, text, code, {"kind": "kernel"})
     counters.compiled += 1

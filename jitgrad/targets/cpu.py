@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.machine import native
 from jitgrad.targets.source import Parameter, Source
 
 HEADER = '"""A kernel made by jitgrad."""\n\n'
@@ -51,6 +52,13 @@ def compile_kernel(source: Source, symbol: str, filename: str) -> str:
     functions: dict[str, Callable[..., Any]] = {name: module.__dict__[name] for name in names}
     assert all(inspect.isfunction(f) for f in functions.values())
     return numba_frontend.llvm_ir(functions, source, symbol)
+
+
+def object_code(source: Source, symbol: str, filename: str) -> bytes:
+    """Object code of what `compile_kernel` returns."""
+    from jitgrad.vmath import library
+
+    return native.compile_ir(compile_kernel(source, symbol, filename), library)
 
 
 def words(parameter: Parameter) -> int:

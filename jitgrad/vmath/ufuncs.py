@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy._core import _multiarray_umath
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
 from jitgrad.machine import cache as disk
 from jitgrad.machine import native
@@ -210,7 +210,7 @@ def ufunc(name: str) -> np.ufunc:
     loops = (ctypes.c_void_p * len(addresses))(*addresses)
     data = (ctypes.c_void_p * len(addresses))()
     codes = [np.dtype(code).num for code in ("float32", "float64") for _ in range(routine.arity + 1)]
-    types = (ctypes.c_char * len(codes))(*codes)
+    types = (ctypes.c_byte * len(codes))(*codes)
     label, text = name.encode(), (inspect.getdoc(routine.body) or "").encode()
     for kept in (loops, data, types, label, text):
         native.immortal(kept)
