@@ -20,10 +20,10 @@ def depends_on(order: Sequence[Node], wrt: Sequence[Node]) -> set[Node]:
 def cotangents(outputs: Sequence[Node], seeds: Sequence[Node], wrt: Sequence[Node]) -> tuple[Node, ...]:
     """The vector-Jacobian product: one cotangent for each node of `wrt`, given one seed for each output.
 
-    Contributions to one node are added in reverse evaluation order of its users; an input that the outputs
-    do not depend on gets zeros.
+    Contributions to one node are added in the reverse order in which its users were made, as on a tape; an
+    input that the outputs do not depend on gets zeros.
     """
-    order = toposort(outputs)
+    order = sorted(toposort(outputs), key=lambda node: node.number)
     reached = depends_on(order, wrt)
     grads: dict[Node, Node] = {}
 

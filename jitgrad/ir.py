@@ -151,7 +151,7 @@ _serial = itertools.count()
 class Node(Operators):
     """One op applied to nodes; equal nodes are one object, so equality is identity."""
 
-    __slots__ = ("__weakref__", "args", "aval", "op", "params", "where")
+    __slots__ = ("__weakref__", "args", "aval", "number", "op", "params", "where")
     __rank__: ClassVar[int] = 1
     __array_ufunc__: ClassVar[None] = None
 
@@ -160,6 +160,8 @@ class Node(Operators):
     params: Params
     aval: Aval
     where: str | None
+    number: int
+    """Counts nodes in the order in which they are made, hence arguments before users."""
 
     def __new__(cls, op: Op, args: tuple[Node, ...], params: Params, aval: Aval) -> Node:
         key = (op, args, params, aval)
@@ -169,6 +171,7 @@ class Node(Operators):
                 node = super().__new__(cls)
                 node.op, node.args, node.params, node.aval = key
                 node.where = _location.where
+                node.number = next(_serial)
                 _interned[key] = node
         return node
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.ir import Graph, interpret
+import jitgrad
+from jitgrad.eager.dispatch import apply_op
+from jitgrad.eager.tensor import Tensor, wrap
+from jitgrad.ir import CAPTURE, LITERAL, Graph, Node, interpret, literal_value
 from jitgrad.rewrite import simplify
 from jitgrad.runtime.execute import Compiled, compile_graph
 
@@ -64,3 +67,26 @@ def check_modes(graph: Graph, arrays: Sequence[Array], label: str) -> None:
     assert_same_bits(got, interpret(graph, *arrays), label)
     for array, copy in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(array, copy, f"{label}: an input changed", strict=True)
+
+
+def on_tensors(graph: Graph, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The outputs of the graph, each node applied to tensors by itself and recorded, as it was made."""
+    values: dict[Node, Any] = dict(zip(graph.inputs, tensors, strict=True))
+    for node in sorted(graph.nodes(), key=lambda node: node.number):
+        if node.op is LITERAL:
+            values[node] = literal_value(node)
+        elif node.op is CAPTURE:
+            values[node] = wrap(node.param("value").array)
+        elif node not in values:
+            operands = [values[a] for a in node.args]
+            values[node] = apply_op(node.op, operands, dict(node.params), "Backward0")
+    return [jitgrad.as_tensor(values[node]) for node in graph.outputs]
+
+
+def as_tensors(arrays: Sequence[Array], requires_grad: bool = False) -> list[Tensor]:
+    """Leaves on the arrays' own memory in its own layout, even one with negative strides."""
+    return [wrap(a).requires_grad_(requires_grad) for a in arrays]
+
+
+def as_arrays(tensors: Sequence[Tensor]) -> list[Array]:
+    return [t.detach().numpy() for t in tensors]

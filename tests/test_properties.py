@@ -8,7 +8,7 @@ import numpy as np
 from compare import Array, assert_same_bits, check_modes
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from random_graphs import DTYPES, EVERYTHING, SMOOTH, RandomGraph, Vocabulary
+from random_graphs import DTYPES, EVERYTHING, SMOOTH, RandomGraph, Vocabulary, check_tensors
 
 from jitgrad.forward import tangents
 from jitgrad.ir import LITERAL, Graph, Node, check, input_node, interpret
@@ -63,6 +63,13 @@ def test_simplifying_twice_changes_nothing_more(seed: int) -> None:
 def test_fusing_keeps_every_bit(seed: int, dtype: str) -> None:
     graph, arrays, _ = drawn(seed, dtype)
     check_modes(graph, arrays, f"seed {seed}")
+
+
+@thorough
+@given(SEEDS, st.sampled_from(DTYPES))
+def test_tensors_keep_every_bit(seed: int, dtype: str) -> None:
+    graph, arrays, made = drawn(seed, dtype)
+    check_tensors(made, arrays, interpret(graph, *arrays), f"seed {seed} in {dtype}")
 
 
 def direction(seed: int, nodes: tuple[Node, ...]) -> list[Any]:
