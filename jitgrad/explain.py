@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, toposort
-from jitgrad.program import Call, Kernel
 from jitgrad.machine import cache
+from jitgrad.program import Call, Kernel
 from jitgrad.runtime.execute import Compiled, KernelStep
 
 

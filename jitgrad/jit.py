@@ -305,9 +305,7 @@ class Function:
 # Public transforms ------------------------------------------------------------------------------------
 
 
-def jit(
-    function: Any = None, *, static_argnames: str | Sequence[str] = (), fastmath: bool = False
-) -> Any:
+def jit(function: Any = None, *, static_argnames: str | Sequence[str] = (), fastmath: bool = False) -> Any:
     """Compile a function of arrays.
 
     The function is run once on traced values for each structure, shape and dtype of its arguments; then the
@@ -350,9 +348,8 @@ def value_and_grad(
     (np.float64(9.0), array([ 3., 12.]))
     """
     if function is None:
-        return partial(
-            value_and_grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames, fastmath=fastmath
-        )
+        options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
+        return partial(value_and_grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=True)
     return Function(function, gradient, static_argnames, _engine(fastmath))
 
@@ -373,9 +370,8 @@ def grad(
     np.float64(12.0)
     """
     if function is None:
-        return partial(
-            grad, argnums=argnums, has_aux=has_aux, static_argnames=static_argnames, fastmath=fastmath
-        )
+        options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
+        return partial(grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=False)
     return Function(function, gradient, static_argnames, _engine(fastmath))
 

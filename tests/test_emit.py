@@ -13,8 +13,8 @@ import pytest
 from golden_graphs import GOLDEN
 from numba.core import types
 
-from jitgrad.program import Kernel
 from jitgrad.machine import native
+from jitgrad.program import Kernel
 from jitgrad.targets import cpu, lanes, numba_frontend, printer, rows
 from jitgrad.targets.emit import emit
 from jitgrad.targets.source import Source, expression

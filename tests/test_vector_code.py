@@ -5,6 +5,8 @@ LLVM writes code for x86-64 and AArch64 wherever it runs, so both are looked at 
 
 from __future__ import annotations
 
+import ctypes
+import platform
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +14,12 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from compare import assert_same_bits
 from golden_graphs import Golden
 
 import jitgrad
 import jitgrad.numpy as jnp
+from jitgrad import vmath
 from jitgrad.machine import native
 from jitgrad.ops import OPS
 from jitgrad.targets import cpu
@@ -38,12 +42,12 @@ class Cpu:
     packed: dict[int, str]
     call: str
 
-    def machine(self) -> Any:
+    def machine(self, codemodel: str = "small") -> Any:
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
         target = llvm.Target.from_triple(self.triple)
         features = "-prefer-256-bit" if self.vector_bits == 512 else ""
-        return target.create_target_machine(cpu=self.name, features=features, opt=3, codemodel="small")
+        return target.create_target_machine(cpu=self.name, features=features, opt=3, codemodel=codemodel)
 
 
 X86 = dict.fromkeys((32, 64), r"\bv\w+(?:p[sd]|[dq])\b.*%[xyz]mm")
@@ -168,3 +172,42 @@ def test_a_function_of_one_element_is_ptx_that_calls_no_library(name: str, kind:
         n.replace(".", "_") for n in own
     }
     assert not re.search(r"\b(mul|add|sub)\.(ftz\.)?f(32|64)", text), "rounding is left to the assembler"
+
+
+RUNNABLE = {
+    "AVX2": Cpu("x86_64-unknown-linux-gnu", "haswell", 256, X86, ""),
+    "SSE2, without a fused multiply-add": Cpu("x86_64-unknown-linux-gnu", "x86-64", 128, X86, ""),
+}
+
+
+def numbers(kind: Kind, size: int) -> np.ndarray[Any, Any]:
+    """Ordinary numbers and any bit patterns."""
+    rng = np.random.default_rng(11)
+    bits = rng.integers(0, 2**kind.bits, size, dtype=f"u{kind.bits // 8}").view(f"float{kind.bits}")
+    return np.where(rng.random(size) < 0.5, bits, rng.uniform(-9, 9, size).astype(bits.dtype))
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not llvm.get_host_cpu_features().get("avx2"), reason="needs AVX2"
+)
+@KINDS
+@pytest.mark.parametrize("lesser", RUNNABLE)
+def test_lesser_cpus_give_the_same_bits(lesser: str, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = RUNNABLE[lesser]
+    monkeypatch.setattr(native, "vector_bits", lambda: chosen.vector_bits)
+    library.definition.cache_clear()
+    machine = chosen.machine("jitdefault")
+    x = numbers(kind, 5000)
+    for name in NAMES:
+        symbol = f"test_{name}_{chosen.vector_bits}_{kind.bits}"
+        module = native.optimised(ufuncs.loop_text(ROUTINES[name], kind, symbol), library, machine)
+        code = machine.emit_object(module)
+        loop = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 4)(native.load_object(code, [symbol])[symbol])
+        places = ROUTINES[name].arity + 1
+        arrays = [x, x[::-1].copy(), np.empty_like(x)][:: 1 if places == 3 else 2]
+        addresses = (ctypes.c_void_p * places)(*(a.ctypes.data for a in arrays))
+        strides, count = (ctypes.c_int64 * places)(*[x.itemsize] * places), ctypes.c_int64(x.size)
+        loop(ctypes.addressof(addresses), ctypes.addressof(count), ctypes.addressof(strides), None)
+        with np.errstate(all="ignore"):
+            assert_same_bits(arrays[-1:], [vmath.ufunc(name)(*arrays[:-1])], name)
+    library.definition.cache_clear()

@@ -130,16 +130,28 @@ def digamma_rest(w: Any) -> Any:
 
 
 HALF = mp.mpf(1) / 2
-QUARTER = mp.mpf("0.628") ** 2  # the square of half a quarter turn and what rounding in float64 adds to it
+NEAR = mp.mpf("0.03314")  # the most that is left of a number times its reciprocal in power's table
 LN2 = mp.log(2)
 TWO_OVER_ROOT_PI = 2 / mp.sqrt(mp.pi)
 DIGAMMA_ROOT = mp.findroot(mp.digamma, mp.mpf("1.4616"))
 FITS = {
     # exp(r) = 1 + r + r*r*P(r), with the error relative to r for expm1's sake
     "EXP": Fit(tail(mp.exp, 1, 1), lambda r: abs(r), -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {32: 6, 64: 12}),
+    # exp(r) = 1 + r*P(r) and 2**r = 1 + r*P(r)
+    "EXP_PLAIN": Fit(tail(mp.exp, 1), lambda r: abs(r), -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {32: 6, 64: 11}),
+    "EXP2": Fit(tail(lambda r: mp.power(2, r), 1), lambda r: abs(r), -HALF, HALF, {32: 6, 64: 11}),
+    # as EXP, from log(3/4) to log(3/2)
+    "EXPM1": Fit(
+        tail(mp.exp, 1, 1), lambda r: abs(r), mp.log(0.75) * 1.001, mp.log(1.5) * 1.001, {32: 6, 64: 11}
+    ),
+    # sinh(r) = r + r*z*P(z) and cosh(r) = 1 + z*P(z), z = r*r
+    "SINH": Fit(tail(of_square(mp.sinh), 1), lambda z: z, 0, (LN2 / 2 * 1.001) ** 2, {32: 2, 64: 5}),
+    "COSH": Fit(
+        tail(lambda z: mp.cosh(mp.sqrt(z)), 1), lambda z: z, 0, (LN2 / 2 * 1.001) ** 2, {32: 3, 64: 5}
+    ),
     # log((1+s)/(1-s)) = 2*s + s*z*P(z), z = s*s
     "LOG": Fit(
-        tail(of_square(lambda s: 2 * mp.atanh(s)), 2), lambda z: z / 2, 0, mp.mpf("0.02945"), {32: 4, 64: 7}
+        tail(of_square(lambda s: 2 * mp.atanh(s)), 2), lambda z: z / 2, 0, mp.mpf("0.0405"), {32: 3, 64: 8}
     ),
     # sin(r) = r + r*z*P(z) and cos(r) = 1 - z/2 + z*z*P(z), z = r*r
     "SIN": Fit(tail(of_square(mp.sin), 1), lambda z: z, 0, (mp.pi / 4) ** 2 * 1.0001, {32: 4, 64: 7}),
@@ -150,61 +162,45 @@ FITS = {
         (mp.pi / 4) ** 2 * 1.0001,
         {32: 3, 64: 6},
     ),
+    # tan(r) = r + r*z*P(z), z = r*r
+    "TAN": Fit(
+        tail(of_square(mp.tan), 1),
+        lambda z: z / of_square(mp.tan)(z),
+        mp.mpf("1e-20"),
+        (mp.pi / 4) ** 2 * 1.0001,
+        {32: 7, 64: 15},
+    ),
     # atan(x) = x + x*z*P(z), |x| <= 1, and asin(x) = x + x*z*P(z), |x| <= 1/2; z = x*x
     "ATAN": Fit(tail(of_square(mp.atan), 1), lambda z: z / of_square(mp.atan)(z), 0, 1, {32: 9, 64: 20}),
     "ASIN": Fit(tail(of_square(mp.asin), 1), lambda z: z, 0, mp.mpf("0.25"), {32: 6, 64: 12}),
-    # log(1+f) = f - f*f/2 + f*f*f P(f) on [2/3, 4/3], in float32
-    "LOG_PLAIN": Fit(
-        tail(mp.log1p, 0, 1, -HALF), lambda f: f * f, -mp.mpf(1) / 3 * 1.0001, mp.mpf(1) / 3, {32: 9}
-    ),
-    # sin(pi/2 u) = u P(z) and cos(pi/2 u) = P(z), z = u*u, for a float32 result
-    "SIN_TURN": Fit(
-        of_square(lambda u: mp.sin(mp.pi / 2 * u)), lambda z: 1, mp.mpf("1e-20"), QUARTER, {64: 5}
-    ),
-    "COS_TURN": Fit(lambda z: mp.cos(mp.pi / 2 * mp.sqrt(z)), lambda z: 1, 0, QUARTER, {64: 5}),
-    # log(1+f) = f + f*f P(f), and as EXP, in float64 for a float32 result
-    "LOG_SHORT": Fit(tail(mp.log1p, 0, 1), lambda f: abs(f), mp.sqrt(0.5) - 1, mp.sqrt(2) - 1, {64: 13}),
-    "EXP_SHORT": Fit(tail(mp.exp, 1, 1), lambda r: r * r, -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {64: 6}),
-    # log((1+s)/(1-s)) = 2*s + s*z*(2/3 + z*P(z)), z = s*s
-    "LOG_LONG": Fit(
-        tail(of_square(lambda s: 2 * mp.atanh(s)), 2, mp.mpf(2) / 3),
-        lambda z: z * z / 2,
-        0,
-        mp.mpf("0.02945"),
-        {64: 8},
-    ),
+    # log(1+f) = f + f*f P(f) for f in a cell
+    "LOG_CELL": Fit(tail(mp.log1p, 0, 1), lambda f: abs(f), mp.mpf("-0.0313"), mp.mpf("0.0626"), {32: 4}),
+    # log(1+f) = f - f*f/2 + f*f*f P(f) next to 0
+    "LOG_NEAR": Fit(tail(mp.log1p, 0, 1, -HALF), lambda f: f * f, -NEAR, NEAR * 1.0001, {32: 4, 64: 9}),
+    # as EXP, with the error relative to exp(r)
+    "EXP_SHORT": Fit(tail(mp.exp, 1, 1), lambda r: r * r, -LN2 / 2 * 1.001, LN2 / 2 * 1.001, {32: 5, 64: 10}),
     # erf(x) = 1 - exp(-(2/sqrt(pi) x + x*x P(x)))
     "ERF": Fit(
         tail(lambda x: -mp.log(mp.erfc(x)), 0, TWO_OVER_ROOT_PI),
         lambda x: x * x * mp.erfc(x) / mp.erf(x),
         mp.mpf("1e-9"),
         6,
-        {32: 9, 64: 25},
+        {64: 25},
     ),
     # erfc(x) = exp(-x*x) / (1 + 2x) (1 + s P(2s - 1)), s = x/(x + k), k = 2 or 4
     "ERFC": Fit(scaled_erfc(2), lambda t: (1 + t) / 2, -1 + mp.mpf("1e-20"), mp.mpf("0.68"), {32: 11}),
     "ERFC_LONG": Fit(scaled_erfc(4), lambda t: (1 + t) / 2, -1 + mp.mpf("1e-20"), mp.mpf("0.75"), {64: 23}),
-    # lgamma(1+d) = -euler*d + d*d P(d) and lgamma(2+d) = (1-euler)*d + d*d P(d) on [-1/2, 1/2]
-    "LGAMMA_AT_1": Fit(
-        tail(lambda d: mp.loggamma(1 + d), 0, -mp.euler), lambda d: abs(d), -HALF * 1.0001, HALF, {64: 28}
-    ),
-    "LGAMMA_AT_2": Fit(
-        tail(lambda d: mp.loggamma(2 + d), 0, 1 - mp.euler), lambda d: abs(d), -HALF * 1.0001, HALF, {64: 19}
-    ),
-    # Stirling: what is left of lgamma(z) is 1/z P(1/z/z) for z >= 10
-    "STIRLING": Fit(stirling_rest, lambda w: 1, mp.mpf("1e-12"), mp.mpf("0.01"), {64: 7}),
-    # digamma(y) = (y - root) P(y - 2) on [1, 3], and log z - 1/(2z) - 1/z/z P(1/z/z) for z >= 10
-    "DIGAMMA": Fit(
-        lambda d: mp.digamma(2 + d) / (2 + d - DIGAMMA_ROOT),
-        lambda d: (2 + d - DIGAMMA_ROOT) / mp.digamma(2 + d),
-        -1,
-        1,
-        {64: 29},
-    ),
-    "DIGAMMA_REST": Fit(digamma_rest, lambda w: w, mp.mpf("1e-12"), mp.mpf("0.01"), {64: 7}),
-    # x**(-1/3) on [sqrt(1/2), sqrt(2)]
-    "INVERSE_CBRT": Fit(
-        lambda x: x ** (-mp.mpf(1) / 3), lambda x: mp.cbrt(x), mp.sqrt(0.5), mp.sqrt(2), {32: 4, 64: 6}
+    # Stirling: what is left of lgamma(z) is 1/z P(1/z/z) for z >= 8
+    "STIRLING": Fit(stirling_rest, lambda w: 1, mp.mpf("1e-12"), mp.mpf(1) / 64, {32: 2, 64: 7}),
+    # digamma(z) = log z - 1/(2z) - 1/z/z P(1/z/z) for z >= 8
+    "DIGAMMA_REST": Fit(digamma_rest, lambda w: w, mp.mpf("1e-12"), mp.mpf(1) / 64, {32: 2, 64: 6}),
+    # (1-e)**(-2/3) = 1 + e P(e), for the error e of the guess that cbrt takes
+    "CBRT": Fit(
+        lambda e: ((1 - e) ** (-mp.mpf(2) / 3) - 1) / e,
+        abs,
+        mp.mpf("-0.103"),
+        mp.mpf("0.10301"),
+        {32: 6, 64: 13},
     ),
 }
 
@@ -217,6 +213,16 @@ def parts(value: Any, bits: int, kept: int) -> tuple[float, float]:
     return float(first), rest if bits == 64 else float(np.float32(rest))
 
 
+def leading_parts(value: Any, bits: int, kept: tuple[int, ...]) -> tuple[float, ...]:
+    """Return `value` as parts of as many bits as `kept` says and the rest, none of them negative."""
+    found = []
+    for count in kept:
+        mantissa, exponent = mp.frexp(value)
+        found.append(float(mp.ldexp(mp.floor(mp.ldexp(mantissa, count)), exponent - count)))
+        value -= found[-1]
+    return *found, float(value) if bits == 64 else float(np.float32(float(value)))
+
+
 # Constants in two parts: the first has room for an exact product with an exponent, or is the nearest float.
 SHORT, NEAREST = {32: 15, 64: 41}, {32: 24, 64: 53}
 CONSTANTS = {
@@ -224,19 +230,19 @@ CONSTANTS = {
     "LN2_NEAREST": (LN2, NEAREST),
     "INVERSE_LN2": (1 / LN2, NEAREST),
     "INVERSE_LN10": (1 / mp.log(10), NEAREST),
-    "LOG10_2": (mp.log10(2), SHORT),
     "PI": (mp.pi, NEAREST),
     "TWO_OVER_ROOT_PI": (TWO_OVER_ROOT_PI, NEAREST),
-    "EULER": (mp.euler, NEAREST),
-    "ONE_LESS_EULER": (1 - mp.euler, NEAREST),
     "HALF_LOG_TWO_PI": (mp.log(2 * mp.pi) / 2, NEAREST),
     "DIGAMMA_ROOT": (DIGAMMA_ROOT, NEAREST),
-    "TWO_THIRDS": (mp.mpf(2) / 3, NEAREST),
+}
+# pi/2 in three parts; the second has room for an exact product with a whole number of 11 or 22 bits, or none.
+HALF_PI = {
+    "HALF_PI": {32: (24, 24 - 11), 64: (53, 53 - 22)},
+    "HALF_PI_LONG": {32: (24, 24)},
 }
 
-
 TWO_OVER_PI_BITS = 1280
-HEADER = "Polynomial coefficients, the constant term first, and constants in two parts, by width in bits."
+HEADER = "Polynomial coefficients, the constant term first, and constants in parts, by width in bits."
 
 
 def two_over_pi() -> str:
@@ -255,6 +261,9 @@ def main(names: list[str]) -> None:
         if not names:
             print("\n".join([f"{name} = {{", *(f"    {b}: {parts(value, b, kept[b])}," for b in kept), "}"]))
     if not names:
+        for name, kept in HALF_PI.items():
+            lines = [f"    {bits}: {leading_parts(mp.pi / 2, bits, kept[bits])}," for bits in kept]
+            print("\n".join([f"{name} = {{", *lines, "}"]))
         print(f"# floor(2/pi * 2**{TWO_OVER_PI_BITS})\nTWO_OVER_PI = {two_over_pi()}")
     for name in names or list(FITS):
         lines = [f"{name} = {{"]

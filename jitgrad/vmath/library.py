@@ -94,7 +94,7 @@ def definition(name: str, kind: Kind) -> str:
 
 
 def define(module: ir.Module, name: str, kind: Kind) -> None:
-    """Write the function `name` for values of this kind into `module`; loops take in short vector functions."""
+    """Write the function `name` for values of this kind into `module`; short ones of vectors go inline."""
     routine = ROUTINES[name]
     function = write(module, symbol(name, kind), routine.body, [kind] * routine.arity, kind)
     if kind.lanes > 1 and sum(len(block.instructions) for block in function.blocks) <= INLINED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 from jitgrad.vmath.exact import fma, select
@@ -62,23 +63,23 @@ def product_of(x: Value, y: Value) -> Pair:
     return total, fma(x, y, -total)
 
 
-def polynomial_pair(x: Value, coefficients: Sequence[Number]) -> Pair:
-    """Return the polynomial without rounding the addition of its constant term, which must be the largest."""
-    return sum_of_ordered(x.constant(coefficients[0]), x * polynomial(x, coefficients[1:]))
-
-
-def product_of_pairs(x: Pair, y: Pair) -> Pair:
-    """Return x * y to about twice the precision."""
-    total, error = product_of(x[0], y[0])
-    return total, error + fma(x[0], y[1], x[1] * y[0])
-
-
 def quotient_of(numerator: Pair, denominator: Pair) -> Pair:
     """Return the quotient of two pairs to about twice the precision."""
     reciprocal = 1 / denominator[0]
     first = numerator[0] * reciprocal
     rest = fma(-first, denominator[0], numerator[0]) + fma(-first, denominator[1], numerator[1])
     return first, rest * reciprocal
+
+
+def pattern(number: float, bits: int) -> int:
+    """Return the bits of the float of this width that is nearest to `number`."""
+    return int.from_bytes(struct.pack("<f" if bits == 32 else "<d", number), "little")
+
+
+def outside(x: Value, low: float, high: float) -> Value:
+    """Return whether x is NaN or not in [low, high), for 0 < low < high, by one comparison."""
+    first, last = pattern(low, x.bits), pattern(high, x.bits)
+    return x.bitcast("uint") - first >= last - first
 
 
 def clamp(x: Value, low: Number, high: Number) -> Value:
@@ -110,6 +111,11 @@ def integer_bits(n: Value) -> Value:
 def power_of_two(bits: Value) -> Value:
     """Return 2**n within the normal exponents, for the integer bits of n."""
     return ((bits + EXPONENT_BIAS[bits.bits]) << MANTISSA[bits.bits]).bitcast("float")
+
+
+def times_power(x: Value, bits: Value) -> Value:
+    """Return x * 2**n where both are normal numbers, for the integer bits of n."""
+    return (x.bitcast("uint") + (bits << MANTISSA[x.bits])).bitcast("float")
 
 
 def scale(x: Value, bits: Value) -> Value:

@@ -1,126 +1,162 @@
 """power, cbrt and hypot.
 
-Methods: x**y = exp(y log x) with the logarithm to 64 bits or more (fdlibm's e_pow.c); cbrt from a polynomial
-for x**(-1/3) and a correction with the exact residual (fdlibm's s_cbrt.c); hypot with the rounding error of
-the squares.
+Methods: x**y = exp(y log x) with the logarithm in two parts, from a table of 16 reciprocals whose products
+with x, less 1, are exact (Tang, 1990); cbrt from the bits of x as a logarithm, with the exact error of that
+guess in a polynomial (Kahan and Bindel, 2001); hypot with the rounding error of the squares.
 """
 
 from __future__ import annotations
 
 import math
 
-from jitgrad.vmath.coefficients import EXP_SHORT, INVERSE_CBRT, LN2, LOG_LONG, LOG_SHORT, TWO_THIRDS
+from jitgrad.vmath.coefficients import CBRT, EXP_SHORT, LN2, LOG_NEAR
 from jitgrad.vmath.exact import copysign, fabs, fma, rint, select, sqrt
-from jitgrad.vmath.exponential import LOG2E, RANGE, reduced, tail_of_exp
-from jitgrad.vmath.logarithm import SMALLEST_NORMAL, split
 from jitgrad.vmath.pieces import (
+    EXPONENT_BIAS,
     INFINITY,
     MANTISSA,
     NAN,
+    SHIFT,
+    SHIFT_BITS,
     Pair,
     clamp,
     flip,
-    integer_bits,
+    horner,
     narrow,
     nearest,
     polynomial,
-    power_of_two,
     product_of,
-    quotient_of,
     scale,
     signs,
     sum_of_ordered,
     wide,
 )
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.value import Value
+from jitgrad.vmath.tables import LOGARITHMS, RECIPROCALS
+from jitgrad.vmath.value import FLOAT32, Value, pick, rarely
+
+# The bits of the least m: the intervals from there on suit RECIPROCALS.
+LOWEST_BITS = {32: 0x3F343000, 64: 0x3FE6860000000000}
+# Up to here, exp is a normal number; beyond the second, it is 0 or inf.
+PLAIN = {32: 87.0, 64: 707.0}
+BEYOND = {32: 110.0, 64: 760.0}
+# The significant bits of cbrt's guess, and the exponent that balances its error
+GUESS_BITS = {32: 12, 64: 26}
+GUESS_BALANCE = 139 / 2048
+
+
+def is_normal(x: Value) -> Value:
+    """Return whether x is positive and neither subnormal nor infinite."""
+    least = 1 << MANTISSA[x.bits]
+    return (x.bitcast("uint") - least) < (2 * EXPONENT_BIAS[x.bits] * least)
 
 
 def lifted(x: Value) -> tuple[Value, Value]:
-    """Return x made normal by a power of two, and the exponent to add."""
-    small, lift = x < SMALLEST_NORMAL[x.bits], MANTISSA[x.bits] + 2
-    return select(small, x * 2.0**lift, x), select(small, x.constant(-lift), x.constant(0))
+    """Return x made normal by a power of two, and that power's exponent."""
+    small, lift = x < 2.0 ** (1 - EXPONENT_BIAS[x.bits]), MANTISSA[x.bits] + 2
+    return select(small, x * 2.0**lift, x), select(small, x.constant(lift), x.constant(0))
 
 
-def log_pair(x: Value) -> Pair:
-    """Return log(x) in two parts for finite x > 0, to about 2**-68."""
-    normal, exponent = lifted(x)
-    k, m, _ = split(normal)
-    k = k + exponent
-    f = m - 1
-    s, s_low = quotient_of((f, f * 0), sum_of_ordered(x.constant(2), f))
-    z, z_low = product_of(s, s)
-    z_low = fma(2 * s, s_low, z_low)
-    inner, inner_low = sum_of_ordered(x.constant(TWO_THIRDS[64][0]), z * polynomial(z, LOG_LONG[64]))
-    cube, cube_low = product_of(s, z)
-    cube_low = fma(s, z_low, fma(s_low, z, cube_low))
-    rest, rest_low = product_of(cube, inner)
-    rest_low = rest_low + fma(cube_low, inner, cube * (inner_low + TWO_THIRDS[64][1]))
+def log_pair(x: Value, lift: Value | None = None) -> Pair:
+    """Return log(x) - lift log(2) in two parts for normal x > 0, to 2**-33 or 2**-63.
+
+    The second is up to 2**-10 beside the first.
+    """
+    mantissa, integers = MANTISSA[x.bits], x.bitcast("int")
+    offset = integers - LOWEST_BITS[x.bits]
+    exponent, index = offset >> mantissa, offset >> (mantissa - 4)
+    if x.bits == 32:
+        k = exponent.astype(FLOAT32)
+    else:  # which few machines convert from integers
+        k = (exponent + SHIFT_BITS[64]).bitcast("float") - SHIFT[64]
+    if lift is not None:
+        k = k - lift
+    m = (integers - (exponent << mantissa)).bitcast("float")
+    f = fma(m, pick(index, "reciprocals", RECIPROCALS, x.kind), x.constant(-1))
+    first, second = (pick(index, f"logarithms{i}", LOGARITHMS[x.bits][i], x.kind) for i in range(2))
+    half = 0.5 * f
+    near = fma(-half, f, f)
+    near_low = fma(-half, f, f - near)
     high, low = LN2[x.bits]
-    total, error = sum_of_ordered(k * high, 2 * s)
-    total, other = sum_of_ordered(total, rest)
-    return sum_of_ordered(total, (error + other) + (fma(k, x.constant(low), 2 * s_low) + rest_low))
+    total, error = sum_of_ordered(fma(k, x.constant(high), first), near)
+    square = f * f
+    rest = fma(square * f, polynomial(f, LOG_NEAR[x.bits]), near_low)
+    return total, (fma(k, x.constant(low), second) + error) + rest
 
 
-def power_float32(x: Value, y: Value) -> Value:
-    """Return x**y for x > 0 in float64, good to float32."""
-    k, m, _ = split(wide(x))
-    f = m - 1
-    logarithm = fma(k, k.constant(math.log(2)), fma(f * f, polynomial(f, LOG_SHORT[64]), f))
-    logarithm = select(x == 0, k.constant(-INFINITY), select(x < INFINITY, logarithm, wide(x)))
-    t = clamp(logarithm * wide(y), -150.0, 150.0)
-    n, bits = nearest(t, LOG2E)
-    r = fma(n, n.constant(-math.log(2)), t)
-    return narrow((1 + fma(r * r, polynomial(r, EXP_SHORT[64]), r)) * power_of_two(bits))
-
-
-def power_float64(x: Value, y: Value) -> Value:
-    """Return x**y for x > 0."""
-    first, second = log_pair(x)
-    finite = (x > 0) & (x < INFINITY)
-    edge = select(x == 0, x.constant(-INFINITY), x)
-    first, second = select(finite, first, edge), select(finite, second, x.constant(0))
-    high, low = product_of(first, y)
-    t = clamp(high, *RANGE[64])
-    low = select(t == high, fma(second, y, low), x.constant(0))
-    n, r, c = reduced(t)
-    r, c = sum_of_ordered(r, c + low)
-    return scale(1 + (r + tail_of_exp(r, c)), n)
+def exp_of_pair(t: Value, rest: Value) -> tuple[Value, Value]:
+    """Return exp(t + rest) / 2**n and n as integer bits, for a rest that is small beside t."""
+    high, low = LN2[t.bits]
+    n, bits = nearest(t + rest, 1 / math.log(2))
+    r = fma(n, t.constant(-high), t) + fma(n, t.constant(-low), rest)
+    return horner(r, (1, 1, *EXP_SHORT[t.bits])), bits
 
 
 def power(x: Value, y: Value) -> Value:
     """Return x**y with C99's special values."""
+    first, second = log_pair(fabs(x))
+    t, error = product_of(first, y)
+    z, n = exp_of_pair(t, fma(second, y, error))
+    usual = (z.bitcast("uint") + (n << MANTISSA[x.bits])).bitcast("float")
+    return rarely(~is_normal(x) | ~(fabs(t) <= PLAIN[x.bits]), usual, power_of_any, usual, t, x, y)
+
+
+def power_of_any(usual: Value, t: Value, x: Value, y: Value) -> Value:
+    """Return x**y, given |x|**y for normal x and results."""
     magnitude = fabs(x)
-    result = (power_float32 if x.bits == 32 else power_float64)(magnitude, y)
-    whole = rint(y) == y
-    odd = whole & (rint(y * 0.5) != y * 0.5)
+    strange = ~is_normal(magnitude) | ~(fabs(t) <= PLAIN[x.bits])
+    result = rarely(strange, usual, power_at_edges, magnitude, y)
+    whole, half = rint(y) == y, 0.5 * y
     negative = signs(x)
+    odd = whole & (rint(half) != half)
     result = flip(result, select(odd, negative, negative ^ negative))
     result = select((x < 0) & ~whole & (magnitude < INFINITY), x.constant(NAN), result)
     result = select((x == -1) & (fabs(y) == INFINITY), x.constant(1), result)
     return select((x == 1) | (y == 0), x.constant(1), result)
 
 
+def power_at_edges(x: Value, y: Value) -> Value:
+    """Return x**y for x >= 0, whatever x, y and the result."""
+    first, second = log_pair(*lifted(x))
+    finite = (x > 0) & (x < INFINITY)
+    first = select(finite, first, select(x == 0, x.constant(-INFINITY), x))
+    high, low = product_of(first, y)
+    t = clamp(high, -BEYOND[x.bits], BEYOND[x.bits])
+    rest = select(finite & (t == high), fma(second, y, low), x.constant(0))
+    return scale(*exp_of_pair(t, rest))
+
+
 def cbrt(x: Value) -> Value:
     """Return the real cube root."""
     magnitude = fabs(x)
-    small, lift = magnitude < SMALLEST_NORMAL[x.bits], 3 * ((MANTISSA[x.bits] + 4) // 3)
-    k, m, _ = split(select(small, magnitude * 2.0**lift, magnitude))
-    third, bits = nearest(k, 1 / 3)
-    step = k - 3 * third
-    a = m * power_of_two(integer_bits(step))
-    root = select(step < 0, x.constant(2 ** (1 / 3)), x.constant(1))
-    root = select(step > 0, x.constant(2 ** (-1 / 3)), root)
-    inverse = polynomial(m, INVERSE_CBRT[x.bits]) * root
-    square = inverse * inverse
-    guess = a * square
-    # With e = 1 - a inverse**3: cbrt(a) = guess (1 - e)**(-2/3).
+    return rarely(~is_normal(magnitude), copysign(cbrt_of_normal(magnitude), x), cbrt_of_any, x)
+
+
+def cbrt_of_normal(x: Value) -> Value:
+    """Return the cube root of normal x > 0."""
+    mantissa, bias = MANTISSA[x.bits], EXPONENT_BIAS[x.bits]
+    # The bits of x are nearly its logarithm, whose third gives x**(-1/3) to 1 in 28, short enough to square.
+    drop = mantissa + 1 - GUESS_BITS[x.bits]
+    whole = (x.bitcast("uint") >> drop) | ((mantissa + bias) << mantissa)
+    middle = (4 / 3 * bias - GUESS_BALANCE) * 2.0 ** (mantissa - drop)
+    third = fma(
+        whole.bitcast("float"),
+        x.constant(-1 / 3),
+        x.constant(SHIFT[x.bits] + round(2**mantissa / 3 + middle)),
+    )
+    inverse = (third.bitcast("uint") << drop).bitcast("float")
+    guess = x * (inverse * inverse)
+    # With e = 1 - x inverse**3: cbrt(x) = guess (1 - e)**(-2/3).
     e = fma(-guess, inverse, x.constant(1))
-    y = fma(guess * e, fma(e, x.constant(5 / 9), x.constant(2 / 3)), guess)
-    high, low = product_of(y, y)
-    residual = fma(high, y, -a) + low * y
-    y = y - residual * (square * (1 / 3))
-    y = y * power_of_two(select(small, bits - lift // 3, bits))
+    return fma(guess * e, polynomial(e, CBRT[x.bits]), guess)
+
+
+def cbrt_of_any(x: Value) -> Value:
+    """Return the cube root also of subnormal numbers, zero, infinity and NaN."""
+    magnitude = fabs(x)
+    small, lift = magnitude < 2.0 ** (1 - EXPONENT_BIAS[x.bits]), MANTISSA[x.bits] // 3 + 1
+    y = cbrt_of_normal(select(small, magnitude * 2.0 ** (3 * lift), magnitude))
+    y = select(small, y * 2.0**-lift, y)
     return copysign(select((magnitude > 0) & (magnitude < INFINITY), y, magnitude), x)
 
 

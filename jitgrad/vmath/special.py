@@ -1,28 +1,24 @@
 """erf, erfc, lgamma and digamma.
 
-Methods: erf(x) = -expm1(-g(x)) with the smooth g = -log erfc; erfc by a polynomial for (1 + 2x) exp(x*x)
-erfc(x) in (x - k)/(x + k) (Shepherd and Laframboise, 1981); lgamma and digamma by recurrence to a polynomial
-below 10, the asymptotic series above, and reflection for negative x (Abramowitz and Stegun, 6.1 and 6.3), in
-float64 for both widths.
+Methods: erf piecewise in float32, erf(x) = -expm1(-g(x)) with the smooth g = -log erfc in float64; erfc by a
+polynomial for (1 + 2x) exp(x*x) erfc(x) in (x - k)/(x + k) (Shepherd and Laframboise, 1981); lgamma and
+digamma piecewise, without their zeros, from 1/2 to 8, by the asymptotic series above, and in float64 for both
+widths by recurrence below and by reflection for negative x (Abramowitz and Stegun, 6.1 and 6.3).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from jitgrad.vmath.coefficients import (
     COS,
-    DIGAMMA,
     DIGAMMA_REST,
     DIGAMMA_ROOT,
     ERF,
     ERFC,
     ERFC_LONG,
-    EULER,
     HALF_LOG_TWO_PI,
-    LGAMMA_AT_1,
-    LGAMMA_AT_2,
-    ONE_LESS_EULER,
     PI,
     SIN,
     STIRLING,
@@ -33,14 +29,14 @@ from jitgrad.vmath.exponential import expm1_pair, reduced, tail_of_exp
 from jitgrad.vmath.logarithm import log
 from jitgrad.vmath.pieces import (
     INFINITY,
+    MANTISSA,
     NAN,
     Pair,
     at_most,
     horner,
+    nearest,
     polynomial,
-    polynomial_pair,
     product_of,
-    product_of_pairs,
     quotient_of,
     scale,
     sum_of,
@@ -49,27 +45,44 @@ from jitgrad.vmath.pieces import (
 )
 from jitgrad.vmath.power import log_pair
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.value import Value
+from jitgrad.vmath.tables import DIGAMMA_PIECES, ERF_PIECES, LGAMMA_PIECES
 from jitgrad.vmath.trigonometry import rounded_to
+from jitgrad.vmath.value import Value, pick, rarely
 
 # Beyond these, erf is 1 and erfc is 0.
-ERF_RANGE = {32: 4.0, 64: 6.0}
+ERF_RANGE = {32: 3.99, 64: 6.0}
+ERF_STEP = 33 / 128
 ERFC_RANGE = {32: 10.5, 64: 28.0}
 ERFC_CENTRE = {32: 2.0, 64: 4.0}
-LARGE_GAMMA = 10.0
-GAMMA_OVERFLOW = 2.6e305
+# Where the asymptotic series begin
+LARGE_GAMMA = 8.0
+GAMMA_OVERFLOW = {32: 4.085e36, 64: 2.5599833278516387e305}
 
 
 def erf(x: Value) -> Value:
     """Return the error function."""
-    a = at_most(fabs(x), ERF_RANGE[x.bits])
-    high, low = TWO_OVER_ROOT_PI[x.bits]
-    linear, error = product_of(a, a.constant(high))
-    rest = fma(a * a, polynomial(a, ERF[x.bits]), fma(a, a.constant(low), error))
+    return copysign((erf_float32 if x.bits == 32 else erf_float64)(at_most(fabs(x), ERF_RANGE[x.bits])), x)
+
+
+def erf_float32(x: Value) -> Value:
+    """Return erf(x) for x from 0 to the range's end."""
+    _, index = nearest(x, 1 / ERF_STEP)
+    centre, value, *terms = (
+        pick(index, f"erf{k}", column, x.kind) for k, column in enumerate(ERF_PIECES[32])
+    )
+    u = x - centre
+    return value + fma(horner(u, terms), u, u)
+
+
+def erf_float64(x: Value) -> Value:
+    """Return erf(x) for x from 0 to the range's end."""
+    high, low = TWO_OVER_ROOT_PI[64]
+    linear, error = product_of(x, x.constant(high))
+    rest = fma(x * x, polynomial(x, ERF[64]), fma(x, x.constant(low), error))
     g, g_low = sum_of_ordered(linear, rest)
     # rest may pass linear for larger x, where the bits then lost do not matter to erf.
     first, second = expm1_pair(-g, -g_low)
-    return copysign(first + second, x)
+    return first + second
 
 
 def erfc(x: Value) -> Value:
@@ -105,45 +118,32 @@ def sin_and_cos_of_turn(x: Value) -> tuple[Value, Value]:
     return select(swapped, cosine, sine), select(swapped, sine, cosine)
 
 
-def constants(x: Value, numbers: tuple[float, float]) -> Pair:
-    """Return two numbers in the kind of x."""
-    return x.constant(numbers[0]), x.constant(numbers[1])
+def piecewise(x: Value, name: str, pieces: Sequence[Sequence[float]]) -> Pair:
+    """Return the polynomial in x - centre for the quarter of an octave from 1/2 to 8 where x lies."""
+    index = x.bitcast("uint") >> (MANTISSA[x.bits] - 2)
+    centre, value, *terms = (pick(index, f"{name}{k}", column, x.kind) for k, column in enumerate(pieces))
+    u = x - centre
+    return sum_of_ordered(value, u * horner(u, terms))
 
 
-def choose(condition: Value, yes: Pair, no: Pair) -> Pair:
-    """Select between pairs."""
-    return select(condition, yes[0], no[0]), select(condition, yes[1], no[1])
+def is_plain(x: Value) -> Value:
+    """Return whether lgamma and digamma of x need neither recurrence nor reflection and do not overflow."""
+    return (x >= 0.5) & (x < GAMMA_OVERFLOW[x.bits])
 
 
-def lgamma_positive(x: Value) -> Value:
-    """Return lgamma for float64 x > 0."""
-    large = x >= LARGE_GAMMA
-    small = x < 0.5
-    product, y = x.constant(1), select(small, x + 1, x)
-    for _ in range(8):
-        above = (y >= 2.5) & ~large
-        y = select(above, y - 1, y)
-        product = select(above, product * y, product)
-    first, second = log_pair(select(large | small, x, product))
-    second_zero = y >= 1.5
-    d = select(second_zero, y - 2, y - 1)
-    slope = choose(
-        second_zero, constants(x, ONE_LESS_EULER[64]), constants(x, (-EULER[64][0], -EULER[64][1]))
-    )
-    curve = choose(second_zero, polynomial_pair(d, LGAMMA_AT_2[64]), polynomial_pair(d, LGAMMA_AT_1[64]))
-    linear, linear_low = product_of_pairs((d, d * 0), slope)
-    bend, bend_low = product_of_pairs(product_of(d, d), curve)
-    total, carry = sum_of(linear, bend)
-    total, carry_2 = sum_of(select(small, -first, first), total)
-    near = total + ((carry + carry_2) + ((linear_low + bend_low) + select(small, -second, second)))
+def lgamma_plain(x: Value) -> Value:
+    """Return lgamma from 1/2 up to the overflow."""
+    curve, curve_low = piecewise(x, "lgamma", LGAMMA_PIECES[x.bits])
+    beyond = x - 1
+    factor = fma(beyond, beyond, -beyond)
+    near = fma(factor, curve, factor * curve_low)
+    first, second = log_pair(x)
     inverse = 1 / x
+    rest = polynomial(inverse * inverse, STIRLING[x.bits])
+    series = fma(inverse, rest, x.constant(HALF_LOG_TWO_PI[64][0] - 0.5))
     shifted = x - 0.5
     product, error = product_of(shifted, first - 1)
-    series = fma(
-        inverse, polynomial(inverse * inverse, STIRLING[64]), x.constant(HALF_LOG_TWO_PI[64][0] - 0.5)
-    )
-    far = product + (series + (error + shifted * second))
-    return select(large, select(x > GAMMA_OVERFLOW, x.constant(INFINITY), far), near)
+    return select(x < LARGE_GAMMA, near, product + (series + (error + shifted * second)))
 
 
 def lgamma(x: Value) -> Value:
@@ -151,40 +151,33 @@ def lgamma(x: Value) -> Value:
 
     Below zero the error is some ulp of the larger of 1 and the reflection's terms, not of a result near 0.
     """
+    return rarely(~is_plain(x), lgamma_plain(x), lgamma_of_any, x)
+
+
+def lgamma_of_any(x: Value) -> Value:
+    """Return lgamma, in float64, also by recurrence below 1/2 and by reflection below 0."""
     value = wide(x)
-    negative = value < 0
-    result = lgamma_positive(select(negative, 1 - value, value))
+    negative, small = value < 0, value < 0.5
+    above = lgamma_plain(select(negative, 1 - value, select(small, 1 + value, value)))
     sine, _ = sin_and_cos_of_turn(value)
-    reflected = log(math.pi / sine) - result
-    result = select(negative, reflected, result)
+    logarithm = log(select(negative, sine * (1 / math.pi), value))
+    result = select(small, select(negative, -above, above) - logarithm, above)
     pole = (value == 0) | (value == -INFINITY) | (negative & (floor(value) == value))
+    pole = pole | (value >= GAMMA_OVERFLOW[64])
     return rounded_to(x, select(pole, value.constant(INFINITY), result))
 
 
-def digamma_positive(x: Value) -> Value:
-    """Return digamma for float64 x > 0."""
-    large = x >= LARGE_GAMMA
-    small = x < 1
-    # The sum of 1/(x-1), 1/(x-2), ... is numerator / denominator.
-    numerator, denominator, y = x.constant(0), x.constant(1), select(small, x + 1, x)
-    for _ in range(7):
-        above = (y >= 3) & ~large
-        y = select(above, y - 1, y)
-        numerator = select(above, fma(numerator, y, denominator), numerator)
-        denominator = select(above, denominator * y, denominator)
-    numerator, denominator = select(small, x.constant(-1), numerator), select(small, x, denominator)
-    first, second = quotient_of((numerator, x * 0), (denominator, x * 0))
-    root, root_low = DIGAMMA_ROOT[64]
-    product, product_low = product_of_pairs(
-        sum_of_ordered(y - root, y.constant(-root_low)), polynomial_pair(y - 2, DIGAMMA[64])
-    )
-    near, error = sum_of(product, first)
-    second = second + product_low
+def digamma_plain(x: Value) -> Value:
+    """Return digamma for finite x from 1/2 on."""
+    root, root_low = DIGAMMA_ROOT[x.bits]
+    curve, curve_low = piecewise(x, "digamma", DIGAMMA_PIECES[x.bits])
+    beyond = (x - root) - root_low
+    near = fma(beyond, curve, beyond * curve_low)
+    first, second = log_pair(x)
     inverse = 1 / x
     w = inverse * inverse
-    far = log(x) - fma(w, polynomial(w, DIGAMMA_REST[64]), 0.5 * inverse)
-    near = select(x < 2.0**-60, -inverse, near + (error + second))
-    return select(large, far, near)
+    far = first - (fma(w, polynomial(w, DIGAMMA_REST[x.bits]), 0.5 * inverse) - second)
+    return select(x < LARGE_GAMMA, near, far)
 
 
 def digamma(x: Value) -> Value:
@@ -192,16 +185,22 @@ def digamma(x: Value) -> Value:
 
     Below zero the error is some ulp of the larger of 1 and the reflection's terms, not of a result near 0.
     """
+    return rarely(~is_plain(x), digamma_plain(x), digamma_of_any, x)
+
+
+def digamma_of_any(x: Value) -> Value:
+    """Return digamma, in float64, also by recurrence below 1/2 and by reflection below 0."""
     value = wide(x)
-    negative = value < 0
-    result = digamma_positive(select(negative, 1 - value, value))
+    negative, small = value < 0, value < 0.5
+    above = digamma_plain(select(negative, 1 - value, select(small, 1 + value, value)))
     sine, cosine = sin_and_cos_of_turn(value)
-    cotangent = math.pi * cosine / sine
     rising = value - rint(value) < 0
-    reflected = result + select(rising, cotangent, -cotangent)
-    result = select(negative, reflected, result)
+    cotangent = math.pi * cosine / sine
+    cotangent = select(rising, -cotangent, cotangent)
+    result = select(small, above - select(negative, cotangent, 1 / value), above)
     pole = negative & (floor(value) == value)
     result = select(pole | (value == -INFINITY), value.constant(NAN), result)
+    result = select(value == INFINITY, value, result)
     return rounded_to(x, select(value == 0, -copysign(value.constant(INFINITY), value), result))
 
 

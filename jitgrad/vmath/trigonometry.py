@@ -1,10 +1,10 @@
 """sin, cos, tan, exact in their reduction for every finite argument.
 
 Methods: |x| up to LIMIT by Cody and Waite (1980) with the parts of pi/2 that fma makes exact; sin and cos
-share one minimax polynomial, whose coefficients each lane chooses, and tan(pi/2 + r) is -1/tan(r). Larger
-float32 arguments go through float64, larger float64 ones by Payne and Hanek (1983) in floating point: those
-bits of 2/pi that give multiples of four are left out, which ones depends on the exponent of x only, so the
-rest comes from a small table, in parts whose products with x are exact.
+share one minimax polynomial, whose coefficients each lane chooses, and tan(pi/2 + r) is -1/tan(r). Beyond, x
+* 2/pi mod 4 by Payne and Hanek (1983) in floating point: those bits of 2/pi that give multiples of four are
+left out, which ones depends on the exponent of x only, so the rest comes from a small table, in parts whose
+products with x are exact.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
-from jitgrad.vmath.coefficients import COS, HALF_PI, PI, SIN, TAN, TWO_OVER_PI
+from jitgrad.vmath.coefficients import COS, HALF_PI, HALF_PI_LONG, PI, SIN, TAN, TWO_OVER_PI
 from jitgrad.vmath.exact import fabs, fma, rint, select
 from jitgrad.vmath.pieces import (
     EXPONENT_BIAS,
@@ -29,51 +29,71 @@ from jitgrad.vmath.pieces import (
     wide,
 )
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.value import FLOAT64, Value, rarely
+from jitgrad.vmath.value import FLOAT64, Kind, Value, rarely
 
 Reduced = tuple[Value, Value, Value]
 """Quarter turns n as integer bits, the nearest r, and a small `low`: x = n pi/2 + (r - low)."""
 
 # Within these, n times the second part of pi/2 is exact.
 LIMIT = {32: 3216.0, 64: 6.5e6}
+# Up to here, three parts of pi/2 are enough in float32.
+MIDDLE = 2.0e5
+
+UINT64 = Kind("uint", 64)
 
 TWO_OVER_PI_BITS = 1280
-# Exponents that share a row of the table, as a shift, and the biased exponent of the first that drops bits
-ROW_SHIFT = 5
-FIRST_ROW = EXPONENT_BIAS[64] + MANTISSA[64] + 2 - (1 << ROW_SHIFT)
-# Rows from 1 on are scaled so that no part is subnormal, and x is scaled back.
-ROW_1, ROW_SCALE = 2.0 ** (MANTISSA[64] + 2), 2**200
-PART_BITS, PARTS = 53, 4
+# Per width: log2 of the exponents that share a table row, and the bits of each part of 2/pi in a row.
+ROW_BITS = {32: 0, 64: 5}
+PARTS = {32: (29, 53), 64: (53, 53, 53, 53)}
+# In float64, rows from 1 on are scaled so that no part is subnormal, and x is scaled back.
+ROW_1, ROW_SCALE = 2.0 ** (MANTISSA[64] + 2), {32: 1, 64: 2**200}
 
 
-def reduction_table() -> list[list[float]]:
+def lowest_exponent(width: int) -> int:
+    """Return the biased exponent that stands for all below it; the next ones leave bits out."""
+    return EXPONENT_BIAS[width] + MANTISSA[width] + 2 - (1 << ROW_BITS[width])
+
+
+def reduction_table(width: int) -> list[list[float]]:
     """Return the parts of 2/pi by row; in row 0, |x| below 2**(MANTISSA + 2), no bit may be left out."""
-    parts: list[list[float]] = [[] for _ in range(PARTS)]
-    for row in range(((2 * EXPONENT_BIAS[64] + 1 - FIRST_ROW) >> ROW_SHIFT) + 1):
+    parts: list[list[float]] = [[] for _ in PARTS[width]]
+    for row in range(((2 * EXPONENT_BIAS[width] + 1 - lowest_exponent(width)) >> ROW_BITS[width]) + 1):
         # x = m * 2**(e - MANTISSA): the bit 2**-j of 2/pi gives multiples of four if e - MANTISSA - j >= 2.
-        left_out = max(row - 1, 0) << ROW_SHIFT
+        left_out = max(row - 1, 0) << ROW_BITS[width]
         rest = TWO_OVER_PI & ((1 << (TWO_OVER_PI_BITS - left_out)) - 1)
-        for part in parts:
-            drop = max(rest.bit_length() - PART_BITS, 0)
+        for part, bits in zip(parts, PARTS[width], strict=True):
+            drop = max(rest.bit_length() - bits, 0)
             head = rest >> drop << drop
-            part.append(float(Fraction(head * (ROW_SCALE if row else 1), 1 << TWO_OVER_PI_BITS)))
+            part.append(float(Fraction(head * (ROW_SCALE[width] if row else 1), 1 << TWO_OVER_PI_BITS)))
             rest -= head
     return parts
 
 
-TABLE = reduction_table()
+TABLES = {width: reduction_table(width) for width in (32, 64)}
 
 
 def table_row(x: Value) -> list[Value]:
-    """Return the parts of 2/pi for the exponent of x."""
-    exponent = (x.bitcast("uint") >> MANTISSA[64]) & (2 * EXPONENT_BIAS[64] + 1)
-    row = (select(exponent > FIRST_ROW, exponent, exponent.constant(FIRST_ROW)) - FIRST_ROW) >> ROW_SHIFT
-    return [row.lookup(f"two_over_pi_{k}", part, FLOAT64) for k, part in enumerate(TABLE)]
+    """Return the parts of 2/pi for the exponent of x, in float64."""
+    exponent = (x.bitcast("uint") >> MANTISSA[x.bits]) & (2 * EXPONENT_BIAS[x.bits] + 1)
+    lowest = exponent.constant(lowest_exponent(x.bits))
+    row = (select(exponent > lowest, exponent, lowest) - lowest) >> ROW_BITS[x.bits]
+    name = f"two_over_pi_{x.bits}_"
+    return [row.lookup(f"{name}{k}", part, FLOAT64) for k, part in enumerate(TABLES[x.bits])]
 
 
-def reduced_far(x: Value, quarters: int) -> Reduced:
-    """Reduce x + quarters * pi/2 for any finite float64 x."""
-    scaled = select(fabs(x) < ROW_1, x, x * (1 / ROW_SCALE))
+def reduced_wide(x: Value) -> Reduced:
+    """Reduce any finite float32 x, to float64."""
+    first, second = table_row(x)
+    x = wide(x)
+    product = x * first
+    n, bits = nearest(product)
+    r = fma(x, second, product - n) * (math.pi / 2)
+    return bits, r, r.constant(0)
+
+
+def reduced_far(x: Value) -> Reduced:
+    """Reduce any finite float64 x."""
+    scaled = select(fabs(x) < ROW_1, x, x * (1 / ROW_SCALE[64]))
     products = [product_of(scaled, part) for part in table_row(x)]
     (first, first_low), (second, second_low), (third, third_low), (fourth, _) = products
     turns, error = sum_of(fma(rint(first * 0.25), x.constant(-4), first), first_low)
@@ -86,7 +106,7 @@ def reduced_far(x: Value, quarters: int) -> Reduced:
     r, r_low = product_of(high, x.constant(half_pi))
     r_low = r_low + fma(high, x.constant(half_pi_low), low * half_pi)
     r, r_low = sum_of_ordered(r, r_low)
-    return bits + quarters, r, -r_low
+    return bits, r, -r_low
 
 
 def reduced(x: Value, quarters: int) -> Reduced:
@@ -101,6 +121,18 @@ def reduced(x: Value, quarters: int) -> Reduced:
     rest = fma(-n, first, x)
     r = fma(-n, second, rest)
     return shifted.bitcast("uint"), r, fma(n, third, fma(n, second, r - rest))
+
+
+def reduced_middle(x: Value) -> Reduced:
+    """Reduce float32 x for |x| <= MIDDLE, where n times the second part of pi/2 has an error of its own."""
+    first, second, third = (x.constant(part) for part in HALF_PI_LONG[32])
+    n, bits = nearest(x, 2 / math.pi)
+    rest = fma(-n, first, x)
+    product, error = product_of(n, second)
+    r = rest - product
+    # Exact, for `rest` is a multiple of the last bit of the product.
+    low = (r - rest) + product
+    return bits, r, low + fma(n, third, error)
 
 
 def wave(reduced: Reduced) -> Value:
@@ -123,34 +155,51 @@ def tangent(reduced: Reduced) -> Value:
     return select((n & 1) == 0, y, -1 / y)
 
 
+def beyond(x: Value, limit: float) -> Value:
+    """Tell where |x| is above the limit, or NaN."""
+    return ~(fabs(x) <= limit)
+
+
 def sin(x: Value) -> Value:
     """Return the sine."""
-    return rarely(~(fabs(x) <= LIMIT[x.bits]), wave(reduced(x, 0)), far_sin, x)
-
-
-def far_sin(x: Value) -> Value:
-    """Return the sine beyond LIMIT."""
-    return narrow(sin(wide(x))) if x.bits == 32 else wave(reduced_far(x, 0))
+    quarters = signs(x).constant(0)
+    return rarely(beyond(x, LIMIT[x.bits]), wave(reduced(x, 0)), far_wave, x, quarters)
 
 
 def cos(x: Value) -> Value:
     """Return the cosine."""
-    return rarely(~(fabs(x) <= LIMIT[x.bits]), wave(reduced(x, 1)), far_cos, x)
+    quarters = signs(x).constant(1)
+    return rarely(beyond(x, LIMIT[x.bits]), wave(reduced(x, 1)), far_wave, x, quarters)
 
 
-def far_cos(x: Value) -> Value:
-    """Return the cosine beyond LIMIT."""
-    return narrow(cos(wide(x))) if x.bits == 32 else wave(reduced_far(x, 1))
+def far_wave(x: Value, quarters: Value) -> Value:
+    """Return the sine of x + quarters * pi/2 beyond LIMIT."""
+    n, r, low = reduced_middle(x) if x.bits == 32 else reduced_far(x)
+    y = wave((n + quarters, r, low))
+    return rarely(beyond(x, MIDDLE), y, wide_wave, x, quarters) if x.bits == 32 else y
+
+
+def wide_wave(x: Value, quarters: Value) -> Value:
+    """Return the sine of x + quarters * pi/2 for float32 x, by float64."""
+    n, r, low = reduced_wide(x)
+    return narrow(wave((n + quarters.astype(UINT64), r, low)))
 
 
 def tan(x: Value) -> Value:
     """Return the tangent."""
-    return rarely(~(fabs(x) <= LIMIT[x.bits]), tangent(reduced(x, 0)), far_tan, x)
+    return rarely(beyond(x, LIMIT[x.bits]), tangent(reduced(x, 0)), far_tan, x)
 
 
 def far_tan(x: Value) -> Value:
     """Return the tangent beyond LIMIT."""
-    return narrow(tan(wide(x))) if x.bits == 32 else tangent(reduced_far(x, 0))
+    if x.bits == 32:
+        return rarely(beyond(x, MIDDLE), tangent(reduced_middle(x)), wide_tan, x)
+    return tangent(reduced_far(x))
+
+
+def wide_tan(x: Value) -> Value:
+    """Return the tangent of float32 x, by float64."""
+    return narrow(tangent(reduced_wide(x)))
 
 
 def rounded_to(x: Value, y: Value) -> Value:

@@ -13,6 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from jitgrad.machine import native
+
 Number = int | float
 
 
@@ -185,11 +187,13 @@ class Value:
         return Value(self.builder, self.builder.bitcast(self.raw, kind.llvm), kind)
 
     def astype(self, kind: Kind) -> Value:
-        """Convert between the two float widths, or between the widths of an integer family."""
+        """Convert between the two float widths or the widths of an integer family, or integers to floats."""
         kind = replace(kind, lanes=self.kind.lanes)
         if kind == self.kind:
             return self
-        if kind.floating:
+        if kind.floating and not self.kind.floating:
+            convert = self.builder.sitofp if self.kind.family == "int" else self.builder.uitofp
+        elif kind.floating:
             convert = self.builder.fpext if kind.bits > self.bits else self.builder.fptrunc
         elif kind.bits > self.bits:
             convert = self.builder.sext if self.kind.family == "int" else self.builder.zext
@@ -223,7 +227,7 @@ class Value:
         """Return `table[self]` from a constant array of the module; the index must be in range."""
         module = self.builder.module
         symbol = f"jitgrad.{name}.f{kind.bits}"
-        array = ir.ArrayType(kind.llvm, len(table))
+        array = ir.ArrayType(kind.element, len(table))
         if symbol not in module.globals:
             variable = ir.GlobalVariable(module, array, symbol)
             variable.initializer = ir.Constant(array, [float(value) for value in table])
@@ -281,3 +285,72 @@ def rarely(condition: Value, usual: Value, exception: Body, *arguments: Value) -
     result.add_incoming(usual.raw, before)
     result.add_incoming(raw, inside)
     return Value(builder, result, usual.kind)
+
+
+def pick(index: Value, name: str, table: Sequence[float], kind: Kind) -> Value:
+    """Return `table[index]`, from registers where two of them hold the table.
+
+    The length is a power of two, and higher bits of the index do not count. The index has the bits of `kind`.
+    """
+    lanes, size = index.kind.lanes, len(table)
+    if lanes * kind.bits > native.vector_bits():
+        low, high = (pick(part, name, table, kind) for part in _halves(index))
+        joined = index.builder.shuffle_vector(low.raw, high.raw, _places(0, lanes))
+        return Value(index.builder, joined, replace(kind, lanes=lanes))
+    kind = replace(kind, lanes=lanes)
+    place = index & (size - 1)
+    if size == 2 * lanes and lanes * kind.bits == native.vector_bits() == 512:
+        return _permuted_pair(index, table, kind)
+    if lanes * 2 < size:
+        return place.lookup(name, table, replace(kind, lanes=1))
+    if lanes >= size:
+        return _permuted(place, name, [*table] * (lanes // size), kind)
+    low = index & (lanes - 1)
+    first, second = (
+        _permuted(low, f"{name}.{part}", table[part : part + lanes], kind) for part in (0, lanes)
+    )
+    return (place < lanes).choose(first, second)
+
+
+def _places(first: int, last: int) -> ir.Constant:
+    places = list(range(first, last))
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(places)), places)
+
+
+def _halves(vector: Value) -> list[Value]:
+    half = vector.kind.lanes // 2
+    kind = replace(vector.kind, lanes=half)
+    ends = ((0, half), (half, 2 * half))
+    raws = [vector.builder.shuffle_vector(vector.raw, vector.raw, _places(*end)) for end in ends]
+    return [Value(vector.builder, raw, kind) for raw in raws]
+
+
+def _permuted_pair(index: Value, table: Sequence[float], kind: Kind) -> Value:
+    """Return `table[index]` from two registers by AVX-512's one instruction, which LLVM does not find."""
+    halves = table[: kind.lanes], table[kind.lanes :]
+    first, second = (
+        ir.Constant(kind.llvm, [kind.element(float(value)) for value in half]) for half in halves
+    )
+    operands = [first, index.raw, second]
+    signature = ir.FunctionType(kind.llvm, [operand.type for operand in operands])
+    name = {32: "llvm.x86.avx512.vpermi2var.ps.512", 64: "llvm.x86.avx512.vpermi2var.pd.512"}[kind.bits]
+    function = index.builder.module.declare_intrinsic(name, (), signature)
+    return Value(index.builder, index.builder.call(function, operands), kind)
+
+
+def _permuted(index: Value, name: str, table: Sequence[float], kind: Kind) -> Value:
+    """Return `table[index]` in a form that LLVM takes for a permutation of one register's lanes."""
+    source = ir.Constant(kind.llvm, [kind.element(float(value)) for value in table])
+
+    def permutation(index: Value) -> Value:
+        raw = ir.Constant(kind.llvm, ir.Undefined)
+        for lane in map(ir.IntType(32), range(kind.lanes)):
+            found = index.builder.extract_element(source, index.builder.extract_element(index.raw, lane))
+            raw = index.builder.insert_element(raw, found, lane)
+        return Value(index.builder, raw, kind)
+
+    builder = index.builder
+    function = write(builder.module, f"jitgrad.pick.{name}.{kind.suffix}", permutation, [index.kind], kind)
+    function.linkage = "internal"
+    function.attributes.add("alwaysinline")
+    return Value(builder, builder.call(function, [index.raw]), kind)
