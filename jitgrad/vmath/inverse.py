@@ -6,6 +6,8 @@ Method: minimax polynomials in x*x after the reductions arctan(x) = pi/2 - arcta
 
 from __future__ import annotations
 
+import math
+
 from jitgrad.vmath.coefficients import ASIN, ATAN, PI
 from jitgrad.vmath.exact import copysign, fabs, fma, select, sqrt
 from jitgrad.vmath.pieces import flip, polynomial, signs
@@ -43,7 +45,8 @@ def arctan2(y: Value, x: Value) -> Value:
     zero = x.constant(0)
     base = select(steep, x.constant(high / 2), select(left, x.constant(high), zero))
     base_low = select(steep, x.constant(low / 2), select(left, x.constant(low), zero))
-    total = base + (flip(ratio, turn) + (flip(arctan_up_to_one(ratio), turn) + base_low))
+    rest = select(ratio == 1, x.constant(math.pi / 4 - 1), arctan_up_to_one(ratio))
+    total = base + (flip(ratio, turn) + (flip(rest, turn) + base_low))
     return copysign(select((x != x) | (y != y), x + y, total), y)
 
 

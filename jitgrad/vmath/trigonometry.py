@@ -101,7 +101,11 @@ def reduced_far(x: Value) -> Reduced:
     n, bits = nearest(turns)
     rest, carry = sum_of(turns - n, second_low)
     rest, carry_2 = sum_of(rest, third)
-    high, low = sum_of_ordered(rest, ((carry + carry_2) + (error + other)) + (third_low + fourth))
+    # Beside a multiple of pi/2 these two cancel the rest, so they lose no bit either.
+    rest, carry_3 = sum_of(rest, error)
+    rest, carry_4 = sum_of(rest, other)
+    carries = (carry + carry_2) + (carry_3 + carry_4)
+    high, low = sum_of_ordered(rest, carries + (third_low + fourth))
     half_pi, half_pi_low = PI[64][0] / 2, PI[64][1] / 2
     r, r_low = product_of(high, x.constant(half_pi))
     r_low = r_low + fma(high, x.constant(half_pi_low), low * half_pi)
