@@ -1,19 +1,16 @@
-"""Emitted kernels: each variable has the dtype of its node, and loops become packed instructions."""
+"""Emitted kernels: each variable has the dtype of its node."""
 
 from __future__ import annotations
 
-import platform
 import re
 from collections import defaultdict
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from golden_graphs import GOLDEN
 from numba.core import types
 
-from jitgrad.machine import native
 from jitgrad.program import Kernel
 from jitgrad.targets import cpu, lanes, numba_frontend, printer, rows
 from jitgrad.targets.emit import emit
@@ -91,20 +88,3 @@ def test_a_float32_kernel_has_no_float64_variable(name: str, monkeypatch: pytest
             if kind == types.float64
         ]
         assert not wide
-
-
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="looks for x86-64 instructions")
-def test_the_loop_of_a_kernel_with_an_exponential_becomes_packed_instructions(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (kernel,) = GOLDEN["gaussian"].kernels()
-    text, _ = compiled(emit(kernel), monkeypatch)
-    native.compile_ir(text)  # starts LLVM's target
-    machine = native._target_machine()
-    module = llvm.parse_assembly(text)
-    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
-    builder.getModulePassManager().run(module, builder)
-    assembly = machine.emit_assembly(module)
-    packed = re.findall(r"\bv?(?:mulps|fn?m\w+ps)\b.*%[xyz]mm", assembly)
-    assert len(packed) >= 8, "the polynomial of the exponential works on one element at a time"
-    assert not re.search(r"\bcallq?\s+\*?%?\w*exp", assembly)
