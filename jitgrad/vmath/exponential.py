@@ -22,6 +22,7 @@ from jitgrad.vmath.pieces import (
     power_of_two,
     quotient_of,
     scale,
+    sum_of,
     sum_of_ordered,
     times_power,
 )
@@ -39,7 +40,7 @@ NORMAL = {32: 87.0, 64: 708.0}
 NORMAL_POWERS = {32: 126.0, 64: 1022.0}
 # Within these, 2**n - 1 is exact in expm1.
 MODERATE = {32: 17.0, 64: 36.0}
-# Above this, 2**n may overflow before exp does.
+# Beyond this, 2**n may overflow before exp does, and the last bits of 2**-n times a part of exp are lost.
 NEAR_OVERFLOW = {32: 80.0, 64: 700.0}
 # log2(3/2) - 1/2: below log(3/2) and above log(3/4), expm1 has n = 0, so that it never cancels 2**n - 1.
 EXPM1_BIAS = 0.0849625007211562
@@ -171,18 +172,19 @@ def tanh(x: Value) -> Value:
 
 
 def sigmoid(x: Value) -> Value:
-    """Return 1 / (1 + exp(-x))."""
-    low, _ = RANGE[x.bits]
-    n, r, c = reduced(-at_most(fabs(x), -low))
-    tail = tail_of_exp(r, c)
-    high, rest = sum_of_ordered(r.constant(1), r)
-    high, rest = sum_of_ordered(high, rest + tail)
-    high, rest = scale(high, n), scale(rest, n)
-    total, error = sum_of_ordered(x.constant(1), high)
-    positive = x >= 0
-    numerator = select(positive, x.constant(1), high), select(positive, x.constant(0), rest)
-    first, second = quotient_of(numerator, (total, error + rest))
-    return first + second
+    """Return 1 / (1 + exp(-x)), which is exp(x) where that is tiny."""
+    limit = NEAR_OVERFLOW[x.bits]
+    opposite = -at_most(x, limit)
+    n, bits = nearest(opposite, LOG2E)
+    r, _, _ = parts_of_rest(opposite, n)
+    slope = horner(r, EXP_PLAIN[x.bits])
+    one, power = x.constant(1), power_of_two(bits)
+    y = fma(r, slope, one)
+    total, error = sum_of(y * power, one)
+    error = fma(fma(r, slope, 1 - y), power, error)
+    quotient = 1 / total
+    rest = fma(-quotient, error, fma(-quotient, total, one))
+    return rarely(x < -limit, fma(quotient, rest, quotient), exp_of_any, x)
 
 
 def softplus(x: Value) -> Value:

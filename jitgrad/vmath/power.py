@@ -22,14 +22,12 @@ from jitgrad.vmath.pieces import (
     clamp,
     flip,
     horner,
-    narrow,
     nearest,
     polynomial,
     product_of,
     scale,
     signs,
     sum_of_ordered,
-    wide,
 )
 from jitgrad.vmath.routine import routine
 from jitgrad.vmath.tables import LOGARITHMS, RECIPROCALS
@@ -43,6 +41,10 @@ BEYOND = {32: 110.0, 64: 760.0}
 # The significant bits of cbrt's guess, and the exponent that balances its error
 GUESS_BITS = {32: 12, 64: 26}
 GUESS_BALANCE = 139 / 2048
+
+# Where the squares are normal numbers and so are their rounding errors, and what brings others there.
+MODERATE = {32: (2.0**-40, 2.0**60), 64: (2.0**-450, 2.0**500)}
+EXTREME_SCALE = {32: 2.0**90, 64: 2.0**600}
 
 
 def is_normal(x: Value) -> Value:
@@ -163,26 +165,33 @@ def cbrt_of_any(x: Value) -> Value:
 def hypot(x: Value, y: Value) -> Value:
     """Return sqrt(x*x + y*y) without overflow; infinite if either is infinite, even beside NaN."""
     x, y = fabs(x), fabs(y)
-    if x.bits == 32:
-        result = narrow(sqrt(fma(wide(x), wide(x), wide(y) * wide(y))))
-    else:
-        result = hypot_float64(select(x > y, x, y), select(x > y, y, x))
-    return select((x == INFINITY) | (y == INFINITY), x.constant(INFINITY), result)
+    large, little = select(x > y, x, y), select(x > y, y, x)
+    square, other = product_of(large, large), product_of(little, little)
+    total = root_of_sum(square, other)
+    low, high = MODERATE[x.bits]
+    return rarely(~((large >= low) & (large <= high)), total, hypot_of_any, x, y)
 
 
-def hypot_float64(large: Value, little: Value) -> Value:
-    """Return sqrt(large**2 + little**2) for large >= little >= 0."""
-    huge, tiny = large > 2.0**500, large < 2.0**-500
-    one = large.constant(1)
-    factor = select(huge, one.constant(2.0**-600), select(tiny, one.constant(2.0**600), one))
-    inverse = select(huge, one.constant(2.0**600), select(tiny, one.constant(2.0**-600), one))
+def hypot_of_any(x: Value, y: Value) -> Value:
+    """Return sqrt(x*x + y*y) for x, y >= 0 whose squares may overflow or be subnormal."""
+    large, little = select(x > y, x, y), select(x > y, y, x)
+    low, high = MODERATE[x.bits]
+    huge, tiny, one = large > high, large < low, large.constant(1)
+    up, down = EXTREME_SCALE[x.bits], 1 / EXTREME_SCALE[x.bits]
+    factor = select(huge, one.constant(down), select(tiny, one.constant(up), one))
+    inverse = select(huge, one.constant(up), select(tiny, one.constant(down), one))
     a, b = large * factor, little * factor
-    square, square_low = product_of(a, a)
-    other, other_low = product_of(b, b)
-    total, carry = sum_of_ordered(square, other)
+    root = root_of_sum(product_of(a, a), product_of(b, b)) * inverse
+    root = select(large == 0, large, root)
+    return select((x == INFINITY) | (y == INFINITY), x.constant(INFINITY), root)
+
+
+def root_of_sum(x: Pair, y: Pair) -> Value:
+    """Return sqrt(x + y) for x >= y >= 0, neither tiny nor huge."""
+    total, carry = sum_of_ordered(x[0], y[0])
     root = sqrt(total)
-    rest = fma(-root, root, total) + (carry + (square_low + other_low))
-    return select(total == 0, total, root + rest * 0.5 / root) * inverse
+    rest = fma(-root, root, total) + (carry + (x[1] + y[1]))
+    return root + rest * 0.5 / root
 
 
 for _body in (power, cbrt, hypot):

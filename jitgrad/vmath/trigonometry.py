@@ -195,15 +195,8 @@ def tan(x: Value) -> Value:
 
 
 def far_tan(x: Value) -> Value:
-    """Return the tangent beyond LIMIT."""
-    if x.bits == 32:
-        return rarely(beyond(x, MIDDLE), tangent(reduced_middle(x)), wide_tan, x)
-    return tangent(reduced_far(x))
-
-
-def wide_tan(x: Value) -> Value:
-    """Return the tangent of float32 x, by float64."""
-    return narrow(tangent(reduced_wide(x)))
+    """Return the tangent beyond LIMIT, in float64."""
+    return rounded_to(x, tangent(reduced_wide(x) if x.bits == 32 else reduced_far(x)))
 
 
 def rounded_to(x: Value, y: Value) -> Value:
