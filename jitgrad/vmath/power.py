@@ -182,7 +182,7 @@ def hypot_of_any(x: Value, y: Value) -> Value:
     inverse = select(huge, one.constant(up), select(tiny, one.constant(down), one))
     a, b = large * factor, little * factor
     root = root_of_sum(product_of(a, a), product_of(b, b)) * inverse
-    root = select(large == 0, large, root)
+    root = select(large + little == 0, large, root)
     return select((x == INFINITY) | (y == INFINITY), x.constant(INFINITY), root)
 
 
