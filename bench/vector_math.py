@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -107,10 +111,42 @@ def medians(name: str, dtype: str) -> dict[str, float]:
     return {c.name: c.median * 1e3 for c in contenders}
 
 
+FIRST_CALL = """
+import time, numpy as np
+from jitgrad import vmath
+from jitgrad.vmath.routine import ROUTINES
+x = np.ones((ROUTINES["{0}"].arity, 3))
+start = time.perf_counter()
+vmath.ufunc("{0}")(*x)
+print(time.perf_counter() - start)
+"""
+
+
+def first_calls(name: str) -> list[float]:
+    """Return the seconds of the first call in a process, with no compiled code on disk and with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"JITGRAD_CACHE_DIR": folder}
+        command = [sys.executable, "-W", "ignore", "-c", FIRST_CALL.format(name)]
+        return [float(subprocess.check_output(command, env=environment)) for _ in range(2)]
+
+
+def print_first_calls(names: list[str]) -> None:
+    seconds = {name: first_calls(name) for name in names}
+    for place, title in enumerate(("compiled now", "compiled before, by another process")):
+        times = {name: both[place] * 1e3 for name, both in seconds.items()}
+        slowest = max(times, key=lambda name: times[name])
+        median = statistics.median(times.values())
+        print(f"first call, {title}: median {median:.1f} ms, slowest {slowest} {times[slowest]:.1f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=NAMES)
+    parser.add_argument("--first", action="store_true", help="measure first calls in new processes instead")
     options = parser.parse_args()
+    if options.first:
+        print_first_calls(options.names)
+        return
     libraries = ("NumPy", "PyTorch", "JAX")
     table = Table(title=f"{SIZE:,} elements on one core, medians in ms; × is how much faster jitgrad is")
     table.add_column("function")

@@ -47,6 +47,7 @@ done:
 
 !{group} = distinct !{{}}
 !{independent} = distinct !{{!{independent}, !{{!"llvm.loop.parallel_accesses", !{group}}}}}
+!{plain} = distinct !{{!{plain}, !{{!"llvm.loop.vectorize.enable", i1 false}}, !{{!"llvm.loop.unroll.disable"}}}}
 """
 
 _LOOP = """
@@ -99,7 +100,7 @@ _MOVE = """\
   store {element} %moved{k}, ptr %{target}{k}
   %next{k} = add nuw nsw i64 %m{k}, 1
   %again{k} = icmp slt i64 %next{k}, %size
-  br i1 %again{k}, label %{move}{k}, label %{move}{k}.end
+  br i1 %again{k}, label %{move}{k}, label %{move}{k}.end, !llvm.loop !{plain}
 {move}{k}.end:"""
 
 _LOAD = """\
@@ -123,6 +124,7 @@ def loop_text(routine: Routine, kind: Kind, name: str) -> str:
         "name": name,
         "group": kind.bits,
         "independent": kind.bits + 1,
+        "plain": kind.bits + 2,
     }
 
     def each(template: str, numbers: range, separator: str = "\n", **more: Any) -> str:

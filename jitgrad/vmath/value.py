@@ -232,20 +232,29 @@ class Value:
             variable = ir.GlobalVariable(module, array, symbol)
             variable.initializer = ir.Constant(array, [float(value) for value in table])
             variable.global_constant, variable.linkage = True, "internal"
-        base, zero = module.globals[symbol], ir.Constant(self.kind.element, 0)
+        base, kind = module.globals[symbol], replace(kind, lanes=self.kind.lanes)
+        if kind.lanes > 1:
+            return self._gathered(base, kind)
+        address = self.builder.gep(base, [ir.Constant(self.kind.element, 0), self.raw], inbounds=True)
+        return Value(self.builder, self.builder.load(address), kind)
 
-        def entry(index: ir.Value) -> ir.Value:
-            return self.builder.load(self.builder.gep(base, [zero, index], inbounds=True))
-
-        kind = replace(kind, lanes=self.kind.lanes)
-        if kind.lanes == 1:
-            return Value(self.builder, entry(self.raw), kind)
-        gathered = ir.Constant(kind.llvm, ir.Undefined)
-        for lane in range(kind.lanes):
-            place = ir.IntType(32)(lane)
-            found = entry(self.builder.extract_element(self.raw, place))
-            gathered = self.builder.insert_element(gathered, found, place)
-        return Value(self.builder, gathered, kind)
+    def _gathered(self, base: ir.Value, kind: Kind) -> Value:
+        """Return the elements at these places after the address `base`."""
+        builder, lanes, word = self.builder, kind.lanes, Kind("uint", 64, kind.lanes)
+        anything = ir.Constant(word.llvm, ir.Undefined)
+        narrow = ir.IntType(32)
+        start = builder.insert_element(anything, builder.ptrtoint(base, word.element), narrow(0))
+        start = builder.shuffle_vector(
+            start, anything, ir.Constant(ir.VectorType(narrow, lanes), [0] * lanes)
+        )
+        places = self.bitcast("uint").astype(word) * (kind.bits // 8) + Value(builder, start, word)
+        addresses = builder.inttoptr(places.raw, ir.VectorType(kind.element.as_pointer(), lanes))
+        every = ir.Constant(ir.VectorType(ir.IntType(1), lanes), [1] * lanes)
+        operands = [addresses, narrow(kind.bits // 8), every, ir.Constant(kind.llvm, ir.Undefined)]
+        signature = ir.FunctionType(kind.llvm, [operand.type for operand in operands])
+        name = f"llvm.masked.gather.{kind.suffix}.v{lanes}p0"
+        function = builder.module.declare_intrinsic(name, (), signature)
+        return Value(builder, builder.call(function, operands), kind)
 
 
 Body = Callable[..., Value]
