@@ -23,7 +23,7 @@ _SYMBOL = re.compile(r"jitgrad\.(?P<name>[a-z_0-9]+)\.f(?P<bits>32|64)(?:\.x(?P<
 INLINED = 150
 """The most instructions of a function that is copied into the loops that call it."""
 
-_PURE = "nounwind willreturn nosync nofree nocallback speculatable memory(none)"
+PURE = "nounwind willreturn nosync nofree nocallback speculatable memory(none)"
 
 
 def symbol(name: str, kind: Kind) -> str:
@@ -45,7 +45,7 @@ def attributes(name: str, kind: Kind) -> str:
     variants = ",".join(
         f"_ZGV_LLVM_N{lanes}{'v' * arity}_{scalar}({scalar}.x{lanes})" for lanes in lanes_of(kind.bits)
     )
-    return f'{_PURE} "vector-function-abi-variant"="{variants}"'
+    return f'{PURE} "vector-function-abi-variant"="{variants}"'
 
 
 def declare(module: ir.Module, name: str, kind: Kind) -> ir.Function:
@@ -78,7 +78,7 @@ def variants(names: Iterable[str]) -> str:
             vector = replace(kind, lanes=lanes)
             signature = ir.FunctionType(vector.llvm, [vector.llvm] * ROUTINES[name].arity)
             function = ir.Function(module, signature, symbol(name, vector))
-            set.add(function.attributes, _PURE)
+            set.add(function.attributes, PURE)
     kept = ir.ArrayType(ir.IntType(8).as_pointer(), len(module.globals))
     variable = ir.GlobalVariable(module, kept, native.VARIANTS)
     variable.initializer = ir.Constant(kept, list(module.functions))

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -22,32 +23,48 @@ _NO_IDENTITY = -1
 _FROM_LOOPS = 1
 """The place of PyUFunc_FromFuncAndData in NumPy's table of functions for ufuncs."""
 
-# `dense` takes arrays whose elements are neighbours, which LLVM vectorises: an iteration touches nothing that
-# another does, also where the result overwrites an operand. `loop` is what NumPy calls; it collects elements
-# from other places into dense buffers, some at a time, and spreads the results to their places.
+# `dense` takes arrays whose elements are neighbours, a vector at a time; lanes of the last vector that have no
+# element compute f(1). `loop` is what NumPy calls; it collects elements from other places into dense buffers,
+# some at a time, and spreads the results to their places.
 _DENSE = """
-declare {element} @{function}({elements}) {attributes}
+declare {vector} @{function}({vectors}) {pure}
+declare {vector} @llvm.masked.load.{suffix}.p0(ptr, i32, {mask}, {vector})
+declare void @llvm.masked.store.{suffix}.p0({vector}, ptr, i32, {mask})
 
 define internal void @dense.{element}(i64 %n, {pointers}) noinline {{
 entry:
-  %some = icmp sgt i64 %n, 0
-  br i1 %some, label %next, label %done
+  %whole = and i64 %n, -{lanes}
+  %some = icmp sgt i64 %whole, 0
+  br i1 %some, label %next, label %rest
 next:
   %i = phi i64 [ 0, %entry ], [ %following, %next ]
 {loads}
-  %y = call {element} @{function}({values})
+  %y = call {vector} @{function}({values})
   %to = getelementptr {element}, ptr %p{result}, i64 %i
-  store {element} %y, ptr %to, !llvm.access.group !{group}
-  %following = add nuw nsw i64 %i, 1
-  %more = icmp slt i64 %following, %n
-  br i1 %more, label %next, label %done, !llvm.loop !{independent}
+  store {vector} %y, ptr %to, align {bytes}
+  %following = add nuw nsw i64 %i, {lanes}
+  %more = icmp slt i64 %following, %whole
+  br i1 %more, label %next, label %rest, !llvm.loop !{as_written}
+rest:
+  %left = sub i64 %n, %whole
+  %none = icmp sle i64 %left, 0
+  br i1 %none, label %done, label %last
+last:
+  %count = trunc i64 %left to i32
+  %head = insertelement <{lanes} x i32> poison, i32 %count, i32 0
+  %counts = shufflevector <{lanes} x i32> %head, <{lanes} x i32> poison, <{lanes} x i32> zeroinitializer
+  %mask = icmp ult <{lanes} x i32> {numbers}, %counts
+{last_loads}
+  %z = call {vector} @{function}({last_values})
+  %end = getelementptr {element}, ptr %p{result}, i64 %whole
+  call void @llvm.masked.store.{suffix}.p0({vector} %z, ptr %end, i32 {bytes}, {mask} %mask)
+  br label %done
 done:
   ret void
 }}
 
-!{group} = distinct !{{}}
-!{independent} = distinct !{{!{independent}, !{{!"llvm.loop.parallel_accesses", !{group}}}}}
-!{plain} = distinct !{{!{plain}, !{{!"llvm.loop.vectorize.enable", i1 false}}, !{{!"llvm.loop.unroll.disable"}}}}
+!{as_written} = distinct !{{
+    !{as_written}, !{{!"llvm.loop.vectorize.enable", i1 false}}, !{{!"llvm.loop.unroll.disable"}}}}
 """
 
 _LOOP = """
@@ -100,12 +117,17 @@ _MOVE = """\
   store {element} %moved{k}, ptr %{target}{k}
   %next{k} = add nuw nsw i64 %m{k}, 1
   %again{k} = icmp slt i64 %next{k}, %size
-  br i1 %again{k}, label %{move}{k}, label %{move}{k}.end, !llvm.loop !{plain}
+  br i1 %again{k}, label %{move}{k}, label %{move}{k}.end, !llvm.loop !{as_written}
 {move}{k}.end:"""
 
 _LOAD = """\
   %from{k} = getelementptr {element}, ptr %p{k}, i64 %i
-  %x{k} = load {element}, ptr %from{k}, !llvm.access.group !{group}"""
+  %x{k} = load {vector}, ptr %from{k}, align {bytes}"""
+
+_LAST_LOAD = """\
+  %ending{k} = getelementptr {element}, ptr %p{k}, i64 %whole
+  %last{k} = call {vector} @llvm.masked.load.{suffix}.p0(
+      ptr %ending{k}, i32 {bytes}, {mask} %mask, {vector} splat ({element} 1.0))"""
 
 _CHUNK = 256
 
@@ -114,17 +136,20 @@ def loop_text(routine: Routine, kind: Kind, name: str) -> str:
     """Return LLVM IR of the loop over arrays of this kind, `void(char **, int64 *, int64 *, void *)`."""
     operands = range(routine.arity)
     places = range(routine.arity + 1)
+    lanes = library.lanes_of(kind.bits)[0]
+    vector = replace(kind, lanes=lanes)
     terms = {
         "element": str(kind.element),
+        "vector": str(vector.llvm),
+        "suffix": vector.suffix,
+        "lanes": lanes,
+        "mask": f"<{lanes} x i1>",
         "bytes": kind.bits // 8,
         "chunk": _CHUNK,
         "result": routine.arity,
-        "function": library.symbol(routine.name, kind),
-        "attributes": library.attributes(routine.name, kind),
+        "function": library.symbol(routine.name, vector),
         "name": name,
-        "group": kind.bits,
-        "independent": kind.bits + 1,
-        "plain": kind.bits + 2,
+        "as_written": kind.bits,
     }
 
     def each(template: str, numbers: range, separator: str = "\n", **more: Any) -> str:
@@ -132,10 +157,14 @@ def loop_text(routine: Routine, kind: Kind, name: str) -> str:
 
     dense = _DENSE.format(
         **terms,
-        elements=each("{element}", operands, ", "),
+        pure=library.PURE,
+        numbers="<" + ", ".join(f"i32 {lane}" for lane in range(lanes)) + ">",
+        vectors=each("{vector}", operands, ", "),
         pointers=each("ptr %p{k}", places, ", "),
         loads=each(_LOAD, operands),
-        values=each("{element} %x{k}", operands, ", "),
+        values=each("{vector} %x{k}", operands, ", "),
+        last_loads=each(_LAST_LOAD, operands),
+        last_values=each("{vector} %last{k}", operands, ", "),
     )
     collects = "\n".join(
         _MOVE.format(
