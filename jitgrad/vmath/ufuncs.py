@@ -23,7 +23,7 @@ _NO_IDENTITY = -1
 _FROM_LOOPS = 1
 """The place of PyUFunc_FromFuncAndData in NumPy's table of functions for ufuncs."""
 
-# `dense` takes arrays whose elements are neighbours, a vector at a time; lanes of the last vector that have no
+# `dense` takes arrays whose elements are neighbours, a vector at a time; lanes of the last one that have no
 # element compute f(1). `loop` is what NumPy calls; it collects elements from other places into dense buffers,
 # some at a time, and spreads the results to their places.
 _DENSE = """
