@@ -14,6 +14,7 @@ if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -50,7 +51,7 @@ def softmax(x: Any) -> Any:
 
 
 def main() -> None:
-    table = Table(title="value_and_grad on one core, medians in microseconds")
+    table = Table(title="value_and_grad on one core, medians in microseconds", box=box.MARKDOWN)
     for heading in ("program", "dtype", "elements", "exact", "fast", "exact / fast", "difference, ulp"):
         table.add_column(heading, justify="left" if heading in ("program", "dtype") else "right")
     for function in (polynomial, gaussian, total, quotient, softmax):

@@ -24,6 +24,7 @@ import jax
 import numpy as np
 import scipy.special
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -148,7 +149,10 @@ def main() -> None:
         print_first_calls(options.names)
         return
     libraries = ("NumPy", "PyTorch", "JAX")
-    table = Table(title=f"{SIZE:,} elements on one core, medians in ms; × is how much faster jitgrad is")
+    table = Table(
+        title=f"{SIZE:,} elements on one core, medians in ms; × is how much faster jitgrad is",
+        box=box.MARKDOWN,
+    )
     table.add_column("function")
     table.add_column("dtype")
     for heading in ("jitgrad", *(f"{library}{end}" for library in libraries for end in ("", " ×"))):

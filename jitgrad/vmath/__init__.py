@@ -1,4 +1,4 @@
-"""Turns the names of NumPy's elementary functions into branch-free code for one element and for vectors.
+"""Turns the names of NumPy's elementary functions into code for one element and for vectors of them.
 
 `python -m jitgrad ulp` prints their errors, which docs/numerics.md shows; `python bench/vector_math.py` their
 speed.
