@@ -130,14 +130,26 @@ _LAST_LOAD = """\
       ptr %ending{k}, i32 {bytes}, {mask} %mask, {vector} splat ({element} 1.0))"""
 
 _CHUNK = 256
+_SHORT = 300
+"""Lines of LLVM IR."""
+
+
+def _vector(routine: Routine, kind: Kind) -> Kind:
+    """Return the kind of what a loop computes at a time.
+
+    It fills two registers, which share the test for what is rare, or one where two take long to compile.
+    """
+    single = replace(kind, lanes=library.lanes_of(kind.bits)[0])
+    short = library.definition(routine.name, single).count("\n") <= _SHORT
+    return replace(kind, lanes=2 * single.lanes) if short else single
 
 
 def loop_text(routine: Routine, kind: Kind, name: str) -> str:
     """Return LLVM IR of the loop over arrays of this kind, `void(char **, int64 *, int64 *, void *)`."""
     operands = range(routine.arity)
     places = range(routine.arity + 1)
-    lanes = library.lanes_of(kind.bits)[0]
-    vector = replace(kind, lanes=lanes)
+    vector = _vector(routine, kind)
+    lanes = vector.lanes
     terms = {
         "element": str(kind.element),
         "vector": str(vector.llvm),
