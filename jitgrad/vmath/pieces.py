@@ -103,11 +103,6 @@ def nearest(x: Value, factor: Number = 1) -> tuple[Value, Value]:
     return shifted - shift, shifted.bitcast("uint")
 
 
-def integer_bits(n: Value) -> Value:
-    """Return the whole number n as an unsigned integer with garbage in its high bits."""
-    return (n + SHIFT[n.bits]).bitcast("uint")
-
-
 def power_of_two(bits: Value) -> Value:
     """Return 2**n within the normal exponents, for the integer bits of n."""
     return ((bits + EXPONENT_BIAS[bits.bits]) << MANTISSA[bits.bits]).bitcast("float")
