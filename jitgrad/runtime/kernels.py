@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from dataclasses import dataclass
 
-from jitgrad.machine import cache, native
+from jitgrad.machine import cache, code
 from jitgrad.targets import cpu
 from jitgrad.targets.source import Source
 
@@ -38,8 +37,7 @@ class Loaded:
 def kernel_key(source: Source) -> str:
     """The identity of compiled code: its text, its parameters' types, what compiles it, for which machine."""
     mode = "fastmath" if source.fastmath else "exact"
-    described = "\0".join((cache.fingerprint(), mode, source.text, cpu.signature_text(source.parameters)))
-    return hashlib.blake2b(described.encode(), digest_size=20).hexdigest()
+    return code.key_of(mode, source.text, cpu.signature_text(source.parameters))
 
 
 def load(source: Source) -> Loaded:
@@ -58,19 +56,16 @@ def load(source: Source) -> Loaded:
 def _load(key: str, source: Source) -> Loaded:
     symbol = f"jitgrad_{key}"
     names = [f"{symbol}_kernel", *([f"{symbol}_finish"] if source.has_finish else [])]
-    entry = cache.load(key)
-    if entry is not None:
-        try:
-            addresses = native.load_object(entry.object_code, names)
-            counters.from_disk += 1
-            return Loaded(key, addresses[names[0]], addresses.get(names[-1], 0) if source.has_finish else 0)
-        except native.ObjectCodeError:
-            pass  # written by a broken disk or another machine: compile it again
-    text = cpu.module_text(source)
-    path = cache.source_path(key)
-    filename = str(path) if path is not None else f"<jitgrad kernel {key}>"
-    code = cpu.object_code(source, symbol, filename)
-    addresses = native.load_object(code, names)
-    cache.store(key, text, code, {"kind": "kernel"})
-    counters.compiled += 1
-    return Loaded(key, addresses[names[0]], addresses.get(names[-1], 0) if source.has_finish else 0)
+
+    def compile_now() -> tuple[str, bytes]:
+        path = cache.source_path(key)
+        filename = str(path) if path is not None else f"<jitgrad kernel {key}>"
+        return cpu.module_text(source), cpu.object_code(source, symbol, filename)
+
+    found = code.load(key, names, "kernel", compile_now)
+    if found.from_disk:
+        counters.from_disk += 1
+    else:
+        counters.compiled += 1
+    finish = found.addresses[names[-1]] if source.has_finish else 0
+    return Loaded(key, found.addresses[names[0]], finish)

@@ -7,7 +7,6 @@ same IR: one costs 0.02 us holding the GIL and 0.06 us releasing it, where ctype
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.machine import cache, native
+from jitgrad.machine import code, native
 
 # Turns of some 10 to 40 ns. A pool thread that lingers is still awake for the next kernel of the same
 # program, or of the next operation on tensors, which comes 15 to 25 us later; spinning for longer would take
@@ -81,7 +80,10 @@ def build(starter: Callable[[], object], with_threads: bool) -> Launcher:
     for name in _PYTHON_FUNCTIONS:
         function = getattr(ctypes.pythonapi, name)
         native.define_symbol(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
-    found = native.load_object(_object_code(_text(with_threads)), names)
+    text = _text(with_threads)
+    source = f'"""LLVM IR of the parallel launcher."""\n\nIR = r"""{text}"""\n'
+    stored = code.load(code.key_of(text), names, "launcher", lambda: (source, native.compile_ir(text)))
+    found = stored.addresses
     native.immortal(starter)
     set_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
     set_python(found["jitgrad_set_python"])(id(None), id(starter))
@@ -122,14 +124,3 @@ def _text(with_threads: bool) -> str:
     for name, value in values.items():
         text = text.replace(name, value)
     return text
-
-
-def _object_code(text: str) -> bytes:
-    key = hashlib.blake2b((cache.fingerprint() + text).encode(), digest_size=20).hexdigest()
-    entry = cache.load(key)
-    if entry is not None:
-        return entry.object_code
-    code = native.compile_ir(text)
-    source = f'"""LLVM IR of the parallel launcher."""\n\nIR = r"""{text}"""\n'
-    cache.store(key, source, code, {"kind": "launcher"})
-    return code

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy._core import _multiarray_umath  # type: ignore[attr-defined]
 
-from jitgrad.machine import cache as disk
-from jitgrad.machine import native
+from jitgrad.machine import code, native
 from jitgrad.vmath import library
 from jitgrad.vmath.routine import ROUTINES, Routine
 from jitgrad.vmath.value import FLOAT32, FLOAT64, Kind
@@ -207,20 +205,15 @@ def loop_text(routine: Routine, kind: Kind, name: str) -> str:
 
 def _addresses(routine: Routine) -> list[int]:
     """Return the addresses of a ufunc's loops, from the disk or compiled now."""
-    described = f"{disk.fingerprint()}\0ufunc\0{routine.name}"
-    key = hashlib.blake2b(described.encode(), digest_size=20).hexdigest()
+    key = code.key_of("ufunc", routine.name)
     names = {kind: f"jitgrad_{key}_f{kind.bits}" for kind in (FLOAT32, FLOAT64)}
-    entry = disk.load(key)
-    if entry is not None:
-        try:
-            return list(native.load_object(entry.object_code, list(names.values())).values())
-        except native.ObjectCodeError:
-            pass  # written by a broken disk or another machine: compile it again
-    code = native.compile_ir(
-        "\n".join(loop_text(routine, kind, name) for kind, name in names.items()), library
-    )
-    disk.store(key, inspect.getsource(routine.body), code, {"kind": "ufunc"})
-    return list(native.load_object(code, list(names.values())).values())
+
+    def compile_now() -> tuple[str, bytes]:
+        text = "\n".join(loop_text(routine, kind, name) for kind, name in names.items())
+        return inspect.getsource(routine.body), native.compile_ir(text, library)
+
+    found = code.load(key, list(names.values()), "ufunc", compile_now)
+    return [found.addresses[name] for name in names.values()]
 
 
 @cache
@@ -252,7 +245,7 @@ def ufunc(name: str) -> np.ufunc:
     addresses = _addresses(routine)
     loops = (ctypes.c_void_p * len(addresses))(*addresses)
     data = (ctypes.c_void_p * len(addresses))()
-    codes = [np.dtype(code).num for code in ("float32", "float64") for _ in range(routine.arity + 1)]
+    codes = [np.dtype(name).num for name in ("float32", "float64") for _ in range(routine.arity + 1)]
     types = (ctypes.c_byte * len(codes))(*codes)
     label, text = name.encode(), (inspect.getdoc(routine.body) or "").encode()
     for kept in (loops, data, types, label, text):
