@@ -51,7 +51,8 @@ def _product(x: Any, y: Any) -> Any:
     x, y = _laid_out(x, transposed), _laid_out(y, transposed)
     if rows == columns > 1 and np.may_share_memory(x, y):
         y = y.copy("K")  # NumPy would call syrk for an array and its own transpose
-    return np.matmul(x, y)
+    with np.errstate(invalid="ignore"):  # OpenBLAS's kernels raise the flag on lanes they do not store
+        return np.matmul(x, y)
 
 
 def _laid_out(x: Array, transposed: bool) -> Array:
