@@ -95,6 +95,7 @@ def prepare_jax(workload: Workload, arrays: list[Array]) -> Call:
     special = {
         "erf": jax.scipy.special.erf,
         "logsumexp": jax.scipy.special.logsumexp,
+        "sigmoid": jax.nn.sigmoid,
         "softplus": jax.nn.softplus,
     }
     xp = types.SimpleNamespace(**vars(jnp) | special)
@@ -112,6 +113,7 @@ def prepare_autograd(workload: Workload, arrays: list[Array]) -> Call:
 
     names = {
         "erf": special.erf,
+        "sigmoid": special.expit,
         "logsumexp": special.logsumexp,
         "softplus": lambda x: anp.logaddexp(0.0, x),
         "take_along_axis": lambda x, i, axis: x[anp.arange(len(i))[:, None], i],
@@ -125,10 +127,13 @@ def torch_parts(
     torch: Any, workload: Workload, arrays: list[Array]
 ) -> tuple[Callable[..., Any], list[Any], list[Any]]:
     """Return the loss in PyTorch's names, all tensors, and those of them to differentiate."""
-    same = ("exp", "erf", "log", "mean", "sin", "sqrt", "sum", "tanh")
+    same = "clip concatenate exp erf eye log mean sigmoid sin sqrt sum swapaxes tanh where zeros".split()
     xp = types.SimpleNamespace(
         **{name: getattr(torch, name) for name in same},
         logsumexp=lambda x, axis: torch.logsumexp(x, dim=axis),
+        max=lambda x, axis, keepdims: torch.amax(x, axis, keepdims),
+        maximum=lambda x, y: torch.clamp(x, min=y) if isinstance(y, float) else torch.maximum(x, y),
+        pad=lambda x, width: torch.nn.functional.pad(x, (width,) * (2 * x.ndim)),
         softplus=torch.nn.functional.softplus,
         take_along_axis=lambda x, i, axis: torch.take_along_dim(x, i, dim=axis),
     )
