@@ -21,6 +21,7 @@ from jitgrad.tidy import tidied
 
 MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
 MAX_REPEATED = 6  # cost of what is computed again rather than stored when several positions need it
+MAX_CHEAP = 2  # cost of what is computed again at each position, rather than stored in its stead
 MAX_NODES = 400  # in one kernel; LLVM's time grows faster than this
 MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value is stored
 
@@ -129,11 +130,26 @@ def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
         depth[node] = 1 + max((depth[a] for a in inline), default=0)
         own = node.op.cost if node.op.kind in ("map", "join") else 0
         cost[node] = 0 if node.op.kind == "reduce" else own + sum(cost[a] for a in inline)
-        if node in several and cost[node] > MAX_REPEATED:
-            repeated.add(node)
-        if depth[node] > MAX_DEPTH or node in repeated:
+        if depth[node] > MAX_DEPTH:
             required.add(node)
+        if node in several and cost[node] > MAX_REPEATED:
+            kept = _before_cheap_ops(node, required)
+            repeated.add(kept)
+            required.add(kept)
+            cost[node] -= cost[kept]
     return required, repeated
+
+
+def _before_cheap_ops(node: Node, required: set[Node]) -> Node:
+    """The value to store so that the node costs little: what others need, too, rather than its multiple."""
+    budget = MAX_CHEAP
+    while node.op.kind == "map" and node.op.cost <= budget:
+        budget -= node.op.cost
+        inline = [a for a in node.args if a.op is not LITERAL and not in_memory(a) and a not in required]
+        if len(inline) != 1 or inline[0].shape != node.shape or inline[0].op.kind != "map":
+            break
+        node = inline[0]
+    return node
 
 
 def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[tuple[Node, frozenset[Node]]]:

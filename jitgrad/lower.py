@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from jitgrad.ir import CAPTURE, INPUT, LITERAL, Node, literal
+from jitgrad.ir import CAPTURE, INPUT, LITERAL, Node, literal, literal_value
 from jitgrad.ops.table import OPS
-from jitgrad.program import INDEX, INSIDE, LOAD, STRIDED, scalar
+from jitgrad.program import INDEX, INSIDE, LOAD, STRIDED, guards, scalar
 
 FUSIBLE_DTYPES = frozenset(map(np.dtype, ("f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")))
 
@@ -174,7 +174,11 @@ class Body:
         inside = covered[0]
         for guard in covered[1:]:
             inside = scalar(OPS["bitwise_and"], (inside, guard), (), BOOL)
-        return scalar(OPS["where"], (inside, self.lower(x, tuple(read)), under), (), x.dtype)
+        value = self.lower(x, tuple(read))
+        empty = under.op is LITERAL and not literal_value(under) and not np.signbit(literal_value(under))
+        if empty and value.op is LOAD and set(covered) <= set(guards(value)):
+            return value
+        return scalar(OPS["where"], (inside, value, under), (), x.dtype)
 
     def _inside(self, node: Node, position: Index, size: int) -> Node:
         return scalar(INSIDE, (), (*self._affine(node, position), ("size", size)), BOOL)

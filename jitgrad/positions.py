@@ -14,12 +14,12 @@ Position = tuple[Any, ...]  # views between a node and what is stored, neighbour
 
 
 def several_positions(graph: Graph) -> set[Node]:
-    """The elementwise nodes and joins that are read at more than one position, relative to what is stored."""
+    """The elementwise nodes and joins that others read at more than one position, relative to each other."""
     positions: dict[Node, set[Position]] = {output: {()} for output in graph.outputs}
     for node in reversed(graph.nodes()):
         mine = positions.setdefault(node, {()})
-        if node.op.kind in ("reduce", "call"):
-            mine = {()}  # begins anew: it reads its operand once, wherever its result goes
+        if node.op.kind not in ("view", "join"):
+            mine = {()}  # begins anew: wherever it is computed, it reads its operands there
         for arg, views in _reads(node):
             known = positions.setdefault(arg, set())
             for view in views:

@@ -186,7 +186,7 @@ class LanePrinter(Printer):
         """Where the first lane's row begins."""
         terms = []
         if node.param("offset"):
-            terms.append(self.names.size(("offset", node), node.param("offset"), "o"))
+            terms.append(self.names.size(("offset", node.params), node.param("offset"), "o"))
         *outer, row, _ = node.param("strides")
         for axis, stride in enumerate(outer):
             if stride:
@@ -207,7 +207,7 @@ class LanePrinter(Printer):
         stride = node.param("strides")[-2]
         if stride == self.kernel.domain[-1]:
             return self.names.size("n", stride, "n")
-        return self.names.size(("stride", node, -2), stride)
+        return self.names.size(("stride", node.params, -2), stride)
 
     def _pointer(self, name: str, start: str) -> str:
         return self._once(name, start, f"offset({name}, {start})") if start else name

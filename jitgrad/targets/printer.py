@@ -93,7 +93,7 @@ class Printer:
                 self.text_of[node] = self.names.literal(node)
             elif node.op is LOAD:
                 offset = node.param("offset")
-                place = self.names.size(("offset", node), offset, "o") if offset else "0"
+                place = self.names.size(("offset", node.params), offset, "o") if offset else "0"
                 self.text_of[node] = self._assign(1, f"{self._input(node)}[{place}]")
             else:
                 self.text_of[node] = self._assign(1, expression(node, [self.text_of[a] for a in node.args]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jitgrad.ir import LITERAL, Node, toposort
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, identity
 from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards
+from jitgrad.targets.interior import Interior, interior, simplified
 from jitgrad.targets.printer import Printer
 from jitgrad.targets.source import Source, combined, expression
 
@@ -86,19 +87,65 @@ class RowPrinter(Printer):
             if root not in self.plan.inner:
                 self._value(depth, root)
         outputs = {store: self._output_row(depth, store) for store in self.plan.element_stores(loop)}
-        self._write(depth, f"for i in range({n}):")
+        inside = interior(self.plan.loops[loop], self.kernel.domain)
+        if inside is None:
+            self._write(depth, f"for i in range({n}):")
+            self._elements(depth + 1, loop, outputs, {})
+        else:
+            self._around(depth, n, loop, outputs, inside)
+
+    def _around(self, depth: int, n: str, loop: int, outputs: dict[Store, str], inside: Interior) -> None:
+        """The elements before and after the interior, then those of the interior without its guards."""
+        start, stop = self._ends(depth, n, loop, inside)
+        self._write(depth, "for edge in range(2):")
+        self._write(depth + 1, f"for i in range(edge * {stop}, {start} + edge * ({n} - {start})):")
+        self._elements(depth + 2, loop, outputs, {})
+        self._write(depth, f"for i in range({start}, {stop}):")
+        self._elements(depth + 1, loop, outputs, inside.truths)
+
+    def _ends(self, depth: int, n: str, loop: int, inside: Interior) -> tuple[str, str]:
+        """Where the interior of this row (or block) begins and ends, as text."""
+        start = self.names.size(("start", loop), inside.start, "e")
+        stop = self.names.size(("stop", loop), inside.stop, "e")
+        if not self.plan.rows:
+            self._write(depth, f"a{loop} = minimum(maximum({start} - start, 0), {n})")
+            self._write(depth, f"z{loop} = minimum(maximum({stop} - start, 0), {n})")
+            return f"a{loop}", f"z{loop}"
+        if not inside.usual:
+            return start, stop
+        tests = [
+            self._value(depth, guard) if held else f"({self._value(depth, guard)} == False)"
+            for guard, held in inside.usual.items()
+        ]
+        self._write(depth, f"z{loop} = {stop} if {' & '.join(tests)} else {start}")
+        return start, f"z{loop}"
+
+    def _elements(self, depth: int, loop: int, outputs: dict[Store, str], truths: dict[Node, bool]) -> None:
+        """The body of a loop along the row, with what is known of its guards."""
+        read = self.plan.read[loop]
+
+        def stop(node: Node) -> bool:
+            return node not in self.plan.inner or node in read
+
+        roots = list(dict.fromkeys([*self.plan.loop_roots(loop), *self.plan.writes(loop)]))
+        known = simplified(roots, truths, stop) if truths else {}
+        targets = [known.get(root, root) for root in roots]
+        wanted = toposort(targets, lambda n: n in read)
+        fresh = {node for node in known.values() if node.op is not LITERAL} - set(self.plan.body)
+        nodes = [n for n in wanted if n in self.plan.inner or n in fresh] if truths else self.plan.loops[loop]
         inside: dict[Node, str] = {}
-        for node in self.plan.loops[loop]:
-            inside[node] = self._element(depth + 1, node, loop, inside)
+        for node in nodes:
+            inside[node] = self._element(depth, node, loop, inside)
+
+        def text(node: Node) -> str:
+            node = known.get(node, node)
+            return inside.get(node) or self._value(depth, node)
+
         for node in self.plan.writes(loop):
             if not self._in_place(node):
-                self._write(
-                    depth + 1, f"{self._temp(node)}[i] = {inside.get(node) or self._value(depth, node)}"
-                )
+                self._write(depth, f"{self._temp(node)}[i] = {text(node)}")
         for store, output in outputs.items():
-            self._store_element(
-                depth + 1, store, output, inside.get(store.value) or self._value(depth, store.value)
-            )
+            self._store_element(depth, store, output, text(store.value))
 
     def _in_place(self, node: Node) -> bool:
         """Whether the value stands in memory already, contiguous along the row."""
@@ -179,7 +226,7 @@ class RowPrinter(Printer):
         """Where a row's elements begin in a buffer, as text; empty for the beginning."""
         terms = []
         if node.param("offset"):
-            terms.append(self.names.size(("offset", node), node.param("offset"), "o"))
+            terms.append(self.names.size(("offset", node.params), node.param("offset"), "o"))
         if self.plan.rows:
             terms += self._outer_terms(node)
         elif node.param("strides")[-1]:

@@ -36,10 +36,10 @@ def finish(lo, hi, x0, y0, y1, p0, t0, n, o0, c0, c1):
 """A kernel made by jitgrad."""
 
 from jitgrad.targets.dialect import inside, offset
-from jitgrad.vmath import minimum, select
+from jitgrad.vmath import maximum, minimum, select
 
 
-def kernel(lo, hi, x0, x1, y0, n, o0, s0, o1, s1, c0, c1):
+def kernel(lo, hi, x0, x1, y0, n, o0, e0, e1, s0, o1, s1, c0, c1):
     for b in range(lo, hi):
         start = b * 1024
         m = minimum(n - start, 1024)
@@ -47,20 +47,35 @@ def kernel(lo, hi, x0, x1, y0, n, o0, s0, o1, s1, c0, c1):
         x1_b = offset(x1, start)
         x1_b1 = offset(x1, o0 + start)
         y0_b = offset(y0, start)
-        for i in range(m):
-            v0 = inside(start + i, s0)
-            v1 = x0_b[i] if v0 else c1
-            v2 = c0 - v1
-            v3 = v2 + v2
-            v4 = -v3
-            v5 = x1_b[i] if v0 else c1
-            v6 = -v5
-            v7 = v6 * v1
-            v8 = v4 + v7
-            v9 = v8 + v7
-            v10 = select(v0, v9, c1)
-            v11 = inside(o1 + start + i, s1)
-            v12 = x1_b1[i] if v11 else c1
-            v13 = select(v11, v12, c1)
-            v14 = v10 + v13
-            y0_b[i] = v14
+        a0 = minimum(maximum(e0 - start, 0), m)
+        z0 = minimum(maximum(e1 - start, 0), m)
+        for edge in range(2):
+            for i in range(edge * z0, a0 + edge * (m - a0)):
+                v0 = inside(start + i, s0)
+                v1 = x0_b[i] if v0 else c1
+                v2 = c0 - v1
+                v3 = v2 + v2
+                v4 = -v3
+                v5 = x1_b[i] if v0 else c1
+                v6 = -v5
+                v7 = v6 * v1
+                v8 = v4 + v7
+                v9 = v8 + v7
+                v10 = select(v0, v9, c1)
+                v11 = inside(o1 + start + i, s1)
+                v12 = x1_b1[i] if v11 else c1
+                v13 = v10 + v12
+                y0_b[i] = v13
+        for i in range(a0, z0):
+            v14 = x0_b[i]
+            v15 = c0 - v14
+            v16 = v15 + v15
+            v17 = -v16
+            v18 = x1_b[i]
+            v19 = -v18
+            v20 = v19 * v14
+            v21 = v17 + v20
+            v22 = v21 + v20
+            v23 = x1_b1[i]
+            v24 = v22 + v23
+            y0_b[i] = v24
