@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
+from jitgrad.components import spelled_out
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
 from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, is_row_reduction, joins
 from jitgrad.ops.structure import reshape
@@ -29,6 +30,7 @@ MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value 
 def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Program:
     """Group the nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
     strides = strides or {}
+    graph = spelled_out(graph)
     graph = Graph(graph.inputs, rebuild(graph.outputs, _flattened))
     required, repeated = _required(graph)
     while True:
@@ -40,21 +42,16 @@ def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Pr
 
 
 def _flattened(node: Node, args: tuple[Node, ...]) -> Node:
-    """Reductions over several axes, or before several axes, as reductions over one axis of a reshape."""
+    """Reductions over several trailing axes as reductions over one axis of a reshape."""
     node = with_args(node, args)
     if node.op.kind != "reduce":
         return node
     (x,), axes = node.args, node.param("axes")
     first, last = axes[0], axes[-1] + 1
-    trailing = last == x.ndim
-    before, after = x.shape[:first], x.shape[last:]
-    if not (len(axes) > 1 and trailing and (first or inner_axis(x) is None)) and not (
-        not first and len(after) > 1
-    ):
+    if len(axes) == 1 or last < x.ndim or not (first or inner_axis(x) is None):
         return node
-    run = math.prod(x.shape[first:last])
-    flat: Node = reshape(x, shape=(*before, run, *((math.prod(after),) if after else ())))
-    result: Node = reshape(node.op(flat, axes=(first,)), shape=node.shape)
+    flat: Node = reshape(x, shape=(*x.shape[:first], math.prod(x.shape[first:])))
+    result: Node = node.op(flat, axes=(first,))
     return result
 
 
@@ -97,7 +94,7 @@ def is_call(node: Node) -> bool:
     """Whether the node is left to a library: its op is a call, or no kernel can be printed for it."""
     if node.op.kind == "reduce":
         axes, x = node.param("axes"), node.args[0]
-        known = axes[0] == 0 or axes == (x.ndim - 1,)
+        known = axes[0] == 0 or axes == (x.ndim - 1,) or axes[-1] < x.ndim - 1
         return x.aval.size == 0 or not known or x.dtype not in FUSIBLE_DTYPES
     if node.op.kind == "join":
         return (
@@ -193,6 +190,15 @@ class _Group:
     body: Body
     stores: list[Store] = field(default_factory=list)
     epilogue: list[Store] = field(default_factory=list)
+    run: tuple[int, int] = (0, 0)
+
+
+def _run(node: Node) -> tuple[int, int]:
+    """The axes that a reduction into columns reduces, of its operand's; (0, 0) for all other nodes."""
+    if node.op.kind != "reduce" or not node.shape or is_row_reduction(node):
+        return 0, 0
+    axes = node.param("axes")
+    return axes[0], axes[-1] + 1
 
 
 class _NotYet(Exception):
@@ -219,7 +225,7 @@ class _Schedule:
         return tuple(
             step
             if isinstance(step, Call)
-            else tidied(Kernel(step.domain, tuple(step.stores), tuple(step.epilogue)))
+            else tidied(Kernel(step.domain, tuple(step.stores), tuple(step.epilogue), step.run))
             for step in self.steps
         )
 
@@ -266,7 +272,8 @@ class _Schedule:
 
     def _join(self, group: _Group, node: Node, alone: bool = False) -> bool:
         """Try to compute the node in the kernel; a kernel takes only what shares data with it."""
-        if not alone and group.body.size > MAX_NODES:
+        run = _run(node)
+        if not alone and (group.body.size > MAX_NODES or (any(group.run) and any(run) and group.run != run)):
             return False
         before = group.body.snapshot()
         try:
@@ -284,6 +291,7 @@ class _Schedule:
             group.body.restore(before)
             return False
         group.stores.append(store)
+        group.run = run if any(run) else group.run
         self.home[node] = group.position
         if store.level in ("total", "columns"):
             self.final.add(node)

@@ -45,7 +45,9 @@ def _reads(node: Node) -> Iterator[tuple[Node, list[Position]]]:
     if "source" in params:
         yield node.args[0], _rearranged(node, params["source"])
     elif node.op.kind == "view" and "step" in params:
-        yield node.args[0], [_moved(params["start"], params["step"], 1)]
+        sizes = zip(params["start"], params["size"], strict=True)
+        start = tuple(0 if size == 1 else first for first, size in sizes)  # one element of its own
+        yield node.args[0], [_moved(start, params["step"], 1)]
     elif node.op.kind == "join" and "axis" in params:
         begin = 0
         for part in node.args:

@@ -44,8 +44,8 @@ def scalar(op: Op, args: tuple[Node, ...], params: Params, dtype: np.dtype[Any])
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """Where a value of the body goes: each element, each row, or reduced over all rows into a total or
-    columns."""
+    """Where a value of the body goes: each element, each row, or reduced over all rows into a total, or over
+    the kernel's run into columns."""
 
     level: Level
     value: Node
@@ -58,12 +58,14 @@ class Kernel:
     """A loop nest over `domain`: rows over the outer axes, elements over the last one.
 
     Row reductions (reduce nodes in a body) split the work on a row into several loops; `epilogue` holds
-    the scalars that are computed from totals when all rows are done.
+    the scalars that are computed from totals when all rows are done. Stores to columns reduce the axes from
+    run[0] to run[1], which do not include the last one.
     """
 
     domain: tuple[int, ...]
     stores: tuple[Store, ...]
     epilogue: tuple[Store, ...] = ()
+    run: tuple[int, int] = (0, 0)
 
     @property
     def targets(self) -> tuple[Node, ...]:
@@ -72,6 +74,16 @@ class Kernel:
     @property
     def rows(self) -> int:
         return math.prod(self.domain[:-1])
+
+    @property
+    def around_run(self) -> tuple[int, int, int]:
+        """How many rows lie before, along and after the run."""
+        first, last = self.run
+        return (
+            math.prod(self.domain[:first]),
+            math.prod(self.domain[first:last]),
+            math.prod(self.domain[last:-1]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

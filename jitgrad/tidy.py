@@ -37,7 +37,12 @@ def _body(kernel: Kernel) -> list[Node]:
     return toposort(s.value for s in kernel.stores)
 
 
-def _restrided(kernel: Kernel, domain: tuple[int, ...], change: Callable[[Strides], Strides]) -> Kernel:
+def _restrided(
+    kernel: Kernel,
+    domain: tuple[int, ...],
+    run: tuple[int, int],
+    change: Callable[[Strides], Strides],
+) -> Kernel:
     def replaced(node: Node, args: tuple[Node, ...]) -> Node:
         params: Any = node.params
         if node.op in STRIDED:
@@ -46,7 +51,7 @@ def _restrided(kernel: Kernel, domain: tuple[int, ...], change: Callable[[Stride
 
     values = rebuild([s.value for s in kernel.stores], replaced)
     stores = tuple(replace(s, value=v) for s, v in zip(kernel.stores, values, strict=True))
-    return Kernel(domain, stores, kernel.epilogue)
+    return Kernel(domain, stores, kernel.epilogue, run)
 
 
 def _without_idle_rows(kernel: Kernel) -> Kernel:
@@ -55,7 +60,7 @@ def _without_idle_rows(kernel: Kernel) -> Kernel:
     by_rows = all(s.level in ("row", "total") for s in kernel.stores) and len(kernel.domain) == 2
     if not by_rows or any(n.op.kind == "reduce" for n in body) or varies(body, len(kernel.domain) - 1):
         return kernel
-    narrow = _restrided(kernel, kernel.domain[:-1], lambda strides: strides[:-1])
+    narrow = _restrided(kernel, kernel.domain[:-1], (0, 0), lambda strides: strides[:-1])
     stores = tuple(replace(s, level="element") if s.level == "row" else s for s in narrow.stores)
     return Kernel(narrow.domain, stores, kernel.epilogue)
 
@@ -68,13 +73,17 @@ def _without_unit_axes(kernel: Kernel) -> Kernel:
         kept.insert(0, last - 1)
     if not kept:
         kept = [last]
+    first, after = kernel.run
+    run = (sum(axis < first for axis in kept), sum(axis < after for axis in kept))
     domain = tuple(kernel.domain[axis] for axis in kept)
-    return _restrided(kernel, domain, lambda strides: tuple(strides[axis] for axis in kept))
+    return _restrided(kernel, domain, run, lambda strides: tuple(strides[axis] for axis in kept))
 
 
 def _mergeable(kernel: Kernel, axis: int) -> bool:
     """Whether loops axis - 1 and axis can be one: every access strides over both as over one."""
-    if is_row_program(kernel) and axis == len(kernel.domain) - 1:
+    if is_row_program(kernel) and axis == len(kernel.domain) - 1 and not _only_columns(kernel):
+        return False
+    if axis in kernel.run:
         return False
     n = kernel.domain[axis]
     return all(
@@ -84,10 +93,18 @@ def _mergeable(kernel: Kernel, axis: int) -> bool:
     )
 
 
+def _only_columns(kernel: Kernel) -> bool:
+    """Whether the kernel's rows need no loops of their own but for the order in which columns are reduced."""
+    return all(s.level in ("element", "columns") for s in kernel.stores) and not any(
+        n.op.kind == "reduce" for n in _body(kernel)
+    )
+
+
 def _merged(kernel: Kernel, axis: int) -> Kernel:
     domain = (
         *kernel.domain[: axis - 1],
         kernel.domain[axis - 1] * kernel.domain[axis],
         *kernel.domain[axis + 1 :],
     )
-    return _restrided(kernel, domain, lambda strides: (*strides[: axis - 1], *strides[axis:]))
+    first, after = (end - (axis < end) for end in kernel.run)
+    return _restrided(kernel, domain, (first, after), lambda strides: (*strides[: axis - 1], *strides[axis:]))

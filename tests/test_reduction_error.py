@@ -75,9 +75,12 @@ def test_sums_follow_the_order_that_is_written_down(dtype: str) -> None:
     for length in (1, 2, 5, 31, 32, 33, 63, 64, 65, 100, 127, 1000, 1023, 1024, 1025, 2049, 70_000):
         x = rng.normal(size=length).astype(dtype)
         assert OPS["sum"](x, axes=(0,)) == sum_of_row(list(x), lambda a, b: a + b), length
-        columns = np.stack((x, -x, x), 1)
-        wanted = sum_of_column(list(x), lambda a, b: a + b)
-        assert OPS["sum"](columns, axes=(0,)).tolist() == [wanted, -wanted, wanted], length
+        for columns, sum_of in ((3, sum_of_row), (4, sum_of_row), (5, sum_of_column)):
+            wanted = sum_of(list(x), lambda a, b: a + b)
+            matrix = np.stack([x, -x, x, x, x][:columns], 1)
+            assert OPS["sum"](matrix, axes=(0,)).tolist() == [wanted, -wanted, *[wanted] * (columns - 2)], (
+                length
+            )
 
 
 def test_an_element_goes_through_a_logarithmic_number_of_additions() -> None:

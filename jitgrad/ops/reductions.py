@@ -3,6 +3,7 @@
 Trailing axes, flattened to n elements: blocks of 1024; in a block, element i goes to lane i % 64, a lane is
 reduced in order, and lanes are folded in halves (64 to 32, ... to 1); the results of the blocks are reduced
 the same way again.
+Axes before at most 4 elements (the coordinates of a point) are reduced like trailing ones, once for each element.
 Other axes, flattened: blocks of 32 in order, the results of the blocks reduced the same way again.
 The order depends on nothing else: not on threads, vector width or memory layout.
 """
@@ -25,6 +26,7 @@ from jitgrad.ops.table import primitive
 from jitgrad.ops.values import Shape
 
 BLOCK, LANES, COLUMN_BLOCK = 1024, 64, 32
+FEW = 4  # elements after the reduced axes up to which each is reduced by itself
 # The reductions whose rounding depends on the order: identity, and what is quicker on NumPy's scalars
 _ORDERED: dict[Any, tuple[float, Any]] = {np.add: (-0.0, operator.add), np.multiply: (1.0, operator.mul)}
 _MANY = 2048  # elements from which folding short rows is faster than NumPy's reduce
@@ -119,6 +121,8 @@ def _in_blocks(reduce_block: Callable[[Any], Any], size: int, x: Any) -> Any:
 def _ordered(combine: np.ufunc, x: Any, axis: int) -> Any:
     """Reduce one axis in the written-down order."""
     lead, tail, n = x.shape[:axis], x.shape[axis + 1 :], x.shape[axis]
+    if tail and math.prod(tail) <= FEW:
+        return _ordered(combine, np.ascontiguousarray(np.moveaxis(x, axis, -1)), x.ndim - 1)
     if not tail:
         if n > LANES:
             x = _with_contiguous_rows(x)

@@ -1,8 +1,8 @@
 """The part of a loop in which every guard is known: shifted slices and pads need no test there.
 
-A guard says whether a position lies inside an array. Along one axis it holds on an interval, so the axis falls
-into a few segments between the ends of such intervals; the longest is the interior. The text of a kernel
-depends on which guards hold there, not on where it begins.
+A guard says whether a position lies inside an array. Along one axis it holds on an interval, so the axis
+falls into a few segments between the ends of such intervals; the longest is the interior. The text of a
+kernel depends on which guards hold there, not on where it begins.
 """
 
 from __future__ import annotations

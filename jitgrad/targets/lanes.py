@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jitgrad.ir import LITERAL, Node
-from jitgrad.ops.reductions import COLUMN_BLOCK
+from jitgrad.ops.reductions import COLUMN_BLOCK, FEW
 from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards
 from jitgrad.targets.printer import Printer
 from jitgrad.targets.source import Source, expression
@@ -27,6 +27,7 @@ class LanePrinter(Printer):
         super().__init__(kernel)
         self.positions: dict[tuple[str, str], str] = {}
         self.shared = self._shared()
+        self.few = kernel.domain[-1] <= FEW
 
     def _shared(self) -> set[Node]:
         """The values of rows that are read outside of the loop over lanes that computes them."""
@@ -126,11 +127,15 @@ class LanePrinter(Printer):
             inside[node] = self._assign(
                 4, f"{self._temp(node)}[i * {WIDTH} + l]" if read else self._text(node, inside)
             )
-        columns = [s.value for s in stores if s.level == "columns"]
+        columns = [] if self.few else [s.value for s in self._columns(loop)]
         for node in dict.fromkeys([*self.plan.writes(loop), *columns]):
             self._write(4, f"{self._temp(node)}[i * {WIDTH} + l] = {self._arg(node, inside)}")
         for store, target in targets.items():
             self._write(4, f"{target}[l * {n} + i] = {self._arg(store.value, inside)}")
+        if self.few:
+            for store in self._columns(loop):
+                at = f"i * {self.row_count()} + row + l"
+                self._write(4, f"{self._all_rows(store)}[{at}] = {self._arg(store.value, inside)}")
 
     def _temp(self, node: Node) -> str:
         return self.names.parameter(("temp", node), "t", "temp", node.dtype, WIDTH * self.kernel.domain[-1])
@@ -141,13 +146,20 @@ class LanePrinter(Printer):
             size = WIDTH * self.kernel.domain[-1]
             work = self.names.parameter(("tree", x.dtype), "w", "temp", x.dtype, size)
             self._write(2, f"{node.op.name}_lanes({self._temp(x)}, {n}, {work}, {self._lane(node)})")
-        for store in self.plan.element_stores(loop):
-            if store.level == "columns":
-                assert store.op is not None
-                size = self.kernel.domain[-1] * -(-self.kernel.rows // WIDTH)
-                work = self.names.parameter(("work", store), "p", "work", store.value.dtype, size)
-                part = self._pointer(work, f"b * {n}")
-                self._write(2, f"{store.op.name}_rows({self._temp(store.value)}, {n}, m, {part})")
+        for store in [] if self.few else self._columns(loop):
+            assert store.op is not None
+            size = self.kernel.domain[-1] * -(-self.kernel.rows // WIDTH)
+            work = self.names.parameter(("work", store), "p", "work", store.value.dtype, size)
+            part = self._pointer(work, f"b * {n}")
+            self._write(2, f"{store.op.name}_rows({self._temp(store.value)}, {n}, m, {part})")
+
+    def _columns(self, loop: int) -> list[Store]:
+        return [s for s in self.plan.element_stores(loop) if s.level == "columns"]
+
+    def _all_rows(self, store: Store) -> str:
+        """All rows of few columns, column by column: each is reduced as a row is, when it is complete."""
+        size = self.kernel.domain[-1] * self.kernel.rows
+        return self.names.parameter(("work", store), "p", "work", store.value.dtype, size)
 
     # Text ---------------------------------------------------------------------------------------------
 
@@ -162,7 +174,9 @@ class LanePrinter(Printer):
         if node.op is INDEX:
             return f"int64({self._place(node)})"
         if node.op is INSIDE:
-            return f"inside({self._place(node)}, {self.names.size(('size', node), node.param('size'))})"
+            return (
+                f"inside({self._place(node)}, {self.names.size(('size', node.params), node.param('size'))})"
+            )
         return expression(node, [self._arg(a, inside) for a in node.args])
 
     def _prepare(self, nodes: list[Node]) -> None:
@@ -176,7 +190,7 @@ class LanePrinter(Printer):
     def _load(self, node: Node, inside: dict[Node, str]) -> str:
         terms = self._steps(node)
         for place, (index, scale) in enumerate(zip(node.args, node.param("dynamic"), strict=False)):
-            factor = "" if scale == 1 else f" * {self.names.size(('dynamic', node, place), scale)}"
+            factor = "" if scale == 1 else f" * {self.names.size(('dynamic', node.params, place), scale)}"
             terms.append(f"{self._arg(index, inside)}{factor}")
         text = f"{self._pointer(self._input(node), self._start(node))}[{' + '.join(terms) or '0'}]"
         conditions = [self._arg(g, inside) for g in guards(node)]
@@ -190,7 +204,7 @@ class LanePrinter(Printer):
         *outer, row, _ = node.param("strides")
         for axis, stride in enumerate(outer):
             if stride:
-                terms.append(f"r{axis} * {self.names.size(('stride', node, axis), stride)}")
+                terms.append(f"r{axis} * {self.names.size(('stride', node.params, axis), stride)}")
         if row:
             terms.append(f"first * {self._row_stride(node)}" if row != 1 else "first")
         return " + ".join(terms)
@@ -200,7 +214,7 @@ class LanePrinter(Printer):
         *_, row, inner = node.param("strides")
         steps = [] if not row else ["l" if row == 1 else f"l * {self._row_stride(node)}"]
         if inner:
-            steps.append("i" if inner == 1 else f"i * {self.names.size(('stride', node, -1), inner)}")
+            steps.append("i" if inner == 1 else f"i * {self.names.size(('stride', node.params, -1), inner)}")
         return steps
 
     def _row_stride(self, node: Node) -> str:

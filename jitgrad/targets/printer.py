@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.ir import LITERAL, Node, literal, toposort
-from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK
+from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, FEW
 from jitgrad.program import LOAD, RESULT, Kernel, Store
 from jitgrad.targets.plan import Plan
 from jitgrad.targets.source import Names, Source, expression
@@ -44,6 +44,25 @@ class Printer:
     def row_count(self) -> str:
         return self.names.size("rows", self.kernel.rows, "rows")
 
+    @property
+    def after_run(self) -> bool:
+        """Whether several rows lie side by side at each place of the run."""
+        return self.kernel.run[1] < len(self.kernel.domain) - 1
+
+    def run_length(self) -> str:
+        if self.kernel.run[0] or self.after_run:
+            return self.names.size("run", self.kernel.around_run[1], "d")
+        return self.row_count()
+
+    def rows_after_run(self) -> str:
+        return self.names.size("after", self.kernel.around_run[2], "d")
+
+    def columns_width(self, n: str) -> str:
+        """The number of columns: the elements after the run."""
+        if not self.after_run:
+            return n
+        return self.names.size("width", self.kernel.around_run[2] * self.kernel.domain[-1], "d")
+
     def _write(self, depth: int, text: str) -> None:
         self.lines.append("    " * depth + text)
 
@@ -73,15 +92,33 @@ class Printer:
                 self._write(1, f"{self._output(store)}[0] = {results[store.target]}")
             elif store.level == "columns":
                 assert store.op is not None
-                work = self.names.parameters[("work", store)].name
-                rows = self.row_count()
-                blocks = f"({rows} + {COLUMN_BLOCK - 1}) // {COLUMN_BLOCK}"
-                self._write(1, f"{store.op.name}_columns({work}, {blocks}, {n}, {self._output(store)})")
+                self._finish_columns(store, n)
         for store in self.kernel.epilogue:
             results[store.target] = self._epilogue_value(store.value, results)
             self._write(1, f"{self._output(store)}[0] = {results[store.target]}")
         finish, self.lines = self.lines, before
         return finish
+
+    def _finish_columns(self, store: Store, n: str) -> None:
+        """Reduce the parts, one for each block of rows, or the few columns that stand there as rows."""
+        assert store.op is not None
+        work, output = self.names.parameters[("work", store)].name, self._output(store)
+        if self.kernel.domain[-1] <= FEW and not self.after_run:
+            rows = self.row_count()
+            column = f"offset({work}, i * {rows})"
+            self._write(1, f"for i in range({n}):")
+            self._write(2, f"{output}[i] = {store.op.name}_of({column}, {rows}, {column})")
+            return
+        width = self.columns_width(n)
+        blocks = f"({self.run_length()} + {COLUMN_BLOCK - 1}) // {COLUMN_BLOCK}"
+        if not self.kernel.run[0]:
+            self._write(1, f"{store.op.name}_columns({work}, {blocks}, {width}, {output})")
+            return
+        before = self.names.size("before", self.kernel.around_run[0], "d")
+        self._write(1, f"parts = {blocks}")
+        self._write(1, f"for i in range({before}):")
+        arguments = f"offset({work}, i * parts * {width}), parts, {width}, offset({output}, i * {width})"
+        self._write(2, f"{store.op.name}_columns({arguments})")
 
     def _epilogue_value(self, value: Node, results: dict[Node, str]) -> str:
         for node in toposort((value,), lambda n: n in self.text_of):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jitgrad.ir import LITERAL, Node, toposort
-from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, identity
+from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, FEW, identity
 from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards
 from jitgrad.targets.interior import Interior, interior, simplified
 from jitgrad.targets.printer import Printer
@@ -23,15 +23,7 @@ class RowPrinter(Printer):
         domain = self.kernel.domain
         n = self.names.size("n", domain[-1], "n")
         if self.plan.columns:
-            units = -(-self.kernel.rows // COLUMN_BLOCK)
-            rows = self.row_count()
-            self._write(1, "for b in range(lo, hi):")
-            self._columns_start(n)
-            self._write(
-                2,
-                f"for r in range(b * {COLUMN_BLOCK}, minimum(b * {COLUMN_BLOCK} + {COLUMN_BLOCK}, {rows})):",
-            )
-            self._row(3, n)
+            units = self._runs(n)
         elif self.plan.rows:
             units = self.kernel.rows
             self._write(1, "for r in range(lo, hi):")
@@ -219,14 +211,14 @@ class RowPrinter(Printer):
         for axis, stride in enumerate(outer):
             if stride:
                 row = f"r{axis}" if len(outer) > 1 else "r"
-                terms.append(f"{row} * {self.names.size(('stride', node, axis), stride)}")
+                terms.append(f"{row} * {self.names.size(('stride', node.params, axis), stride)}")
         return terms
 
     def _position(self, node: Node, skip_dynamic: bool = False) -> str:
         """Where a row's elements begin in a buffer, as text; empty for the beginning."""
         terms = []
         if node.param("offset"):
-            terms.append(self.names.size(("offset", node.params), node.param("offset"), "o"))
+            terms.append(self._offset(node))
         if self.plan.rows:
             terms += self._outer_terms(node)
         elif node.param("strides")[-1]:
@@ -241,13 +233,22 @@ class RowPrinter(Printer):
         for place, (index, scale) in enumerate(zip(node.args[: len(scales)], scales, strict=True)):
             text = inside.get(index) or self._value(0, index)
             terms.append(
-                text if scale == 1 else f"{text} * {self.names.size(('dynamic', node, place), scale)}"
+                text if scale == 1 else f"{text} * {self.names.size(('dynamic', node.params, place), scale)}"
             )
         return terms
 
+    def _offset(self, node: Node) -> str:
+        """A number where elements lie side by side with those of other loads: LLVM loads them together."""
+        offset = node.param("offset")
+        if 0 < offset < node.param("strides")[-1] <= FEW:
+            return str(offset)
+        return self.names.size(("offset", node.params), offset, "o")
+
     def _scaled(self, position: str, node: Node) -> str:
         stride = node.param("strides")[-1]
-        return position if stride == 1 else f"{position} * {self.names.size(('stride', node, -1), stride)}"
+        if 1 <= stride <= FEW:
+            return position if stride == 1 else f"{position} * {stride}"
+        return f"{position} * {self.names.size(('stride', node.params, -1), stride)}"
 
     def _base(self, depth: int, node: Node) -> str:
         """The pointer to a row's first element, made once per row."""
@@ -281,12 +282,15 @@ class RowPrinter(Printer):
             terms.append(self._scaled("i", node))
         text = " + ".join(terms) or "0"
         if node.op is INSIDE:
-            return f"inside({text}, {self.names.size(('size', node), node.param('size'))})"
+            return f"inside({text}, {self.names.size(('size', node.params), node.param('size'))})"
         return f"int64({text})"
 
     def _output_row(self, depth: int, store: Store) -> str:
         if store.level == "columns":
-            return self._columns_row(store)
+            part = self._columns_row(store)
+            if not self.after_run:
+                return part
+            return self._pointer(depth, part, f"r % {self.rows_after_run()} * {self.names.size('n', 0, 'n')}")
         if store.level == "total":
             return ""
         name = self._output(store)
@@ -303,22 +307,40 @@ class RowPrinter(Printer):
 
     # Columns and what remains when all rows are done --------------------------------------------------
 
+    def _runs(self, n: str) -> int:
+        """Blocks of rows along the run, each into a part of its own."""
+        _, run, _ = self.kernel.around_run
+        count = -(-run // COLUMN_BLOCK)
+        self._write(1, "for b in range(lo, hi):")
+        self._columns_start(n)
+        length = self.run_length()
+        block, begin = "b", ""
+        if self.kernel.run[0]:
+            blocks = self.names.size("blocks", count, "d")
+            self._write(2, f"block = b % {blocks}")
+            self._write(2, f"before = b // {blocks} * {length}")
+            block, begin = "block", "before + "
+        low = f"{begin}{block} * {COLUMN_BLOCK}"
+        high = f"{begin}minimum({block} * {COLUMN_BLOCK} + {COLUMN_BLOCK}, {length})"
+        if self.after_run:
+            low, high = (f"({end}) * {self.rows_after_run()}" for end in (low, high))
+        self._write(2, f"for r in range({low}, {high}):")
+        self._row(3, n)
+        return self.kernel.around_run[0] * count
+
     def _columns_row(self, store: Store) -> str:
-        work = self.names.parameter(
-            ("work", store),
-            "p",
-            "work",
-            store.value.dtype,
-            self.kernel.domain[-1] * -(-self.kernel.rows // COLUMN_BLOCK),
-        )
+        before, run, after = self.kernel.around_run
+        size = before * -(-run // COLUMN_BLOCK) * after * self.kernel.domain[-1]
+        work = self.names.parameter(("work", store), "p", "work", store.value.dtype, size)
         return f"{work}_b"
 
     def _columns_start(self, n: str) -> None:
         stores = [s for s in self.kernel.stores if s.level == "columns"]
+        width = self.columns_width(n)
         for store in stores:
             row = self._columns_row(store)
-            self._write(2, f"{row} = offset({row.removesuffix('_b')}, b * {n})")
-        self._write(2, f"for i in range({n}):")
+            self._write(2, f"{row} = offset({row.removesuffix('_b')}, b * {width})")
+        self._write(2, f"for i in range({width}):")
         for store in stores:
             assert store.op is not None
             key = ("identity", store.op.name, store.value.dtype)
