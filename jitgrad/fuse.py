@@ -18,6 +18,7 @@ from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, i
 from jitgrad.ops.structure import reshape
 from jitgrad.positions import several_positions
 from jitgrad.program import LOAD, RESULT, Call, Kernel, Level, Program, Store, scalar
+from jitgrad.recompute import Stage, worth_storing
 from jitgrad.tidy import tidied
 
 MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
@@ -35,10 +36,11 @@ def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Pr
     required, repeated = _required(graph)
     while True:
         schedule = _Schedule(graph, required, repeated, strides)
-        if not schedule.blocked:
+        missing = schedule.blocked or worth_storing(schedule.stages(), required) - required
+        if not missing:
             return Program(graph.inputs, graph.outputs, schedule.finished(), strides)
-        assert not schedule.blocked <= required, "fusion makes no progress"
-        required |= schedule.blocked
+        assert not missing <= required, "fusion makes no progress"
+        required |= missing
 
 
 def _flattened(node: Node, args: tuple[Node, ...]) -> Node:
@@ -215,11 +217,15 @@ class _Schedule:
         self.home: dict[Node, int] = {}
         self.final: set[Node] = set()  # totals and columns: complete only when their kernel ends
         self.blocked: set[Node] = set()
+        self.in_the_way: tuple[Node, ...] = ()
         self.repeated = repeated
         self.strides = strides
         self.inner = inner_axes(graph.outputs)
         for node, below in _in_good_order(graph, required):
             self._place(node, max((self.home[n] for n in below), default=0))
+
+    def stages(self) -> list[Stage]:
+        return [(step.body, step.stores) for step in self.steps if isinstance(step, _Group)]
 
     def finished(self) -> tuple[Kernel | Call, ...]:
         return tuple(
@@ -237,11 +243,16 @@ class _Schedule:
             return
         if node.shape == () and node.op.kind != "reduce" and self._append_epilogue(node):
             return
-        domain = self._domain(node)
+        domains = self._domains(node)
         for step in self.steps[first:]:
-            if isinstance(step, _Group) and step.domain == domain and self._join(step, node):
+            if isinstance(step, _Group) and step.domain in domains and self._join(step, node):
                 return
-        self._join(self._new_group(domain), node, alone=True)
+        for domain in domains:
+            if self._join(self._new_group(domain), node):
+                return
+            self.steps.pop()
+        self.home[node] = len(self.steps)
+        self.blocked.update(self.in_the_way)
 
     def _must_copy(self, node: Node) -> bool:
         """A view that no index map expresses: a reshape of an input that is not contiguous."""
@@ -270,9 +281,9 @@ class _Schedule:
         self.steps.append(group)
         return group
 
-    def _join(self, group: _Group, node: Node, alone: bool = False) -> bool:
+    def _join(self, group: _Group, node: Node) -> bool:
         """Try to compute the node in the kernel; a kernel takes only what shares data with it."""
-        run = _run(node)
+        run, alone = _run(node), not group.stores
         if not alone and (group.body.size > MAX_NODES or (any(group.run) and any(run) and group.run != run)):
             return False
         before = group.body.snapshot()
@@ -283,9 +294,7 @@ class _Schedule:
             return False
         except Blocked as blocked:
             group.body.restore(before)
-            if alone:
-                self.blocked.update(blocked.nodes)
-                self.home[node] = group.position
+            self.in_the_way = blocked.nodes
             return False
         if not alone and not self._shares(store, before[0], group):
             group.body.restore(before)
@@ -345,11 +354,11 @@ class _Schedule:
         self.final.add(node)
         return True
 
-    def _domain(self, node: Node) -> tuple[int, ...]:
-        if node.op.kind == "reduce" and not node.shape and node.args[0].ndim > 0:
-            inner = self.inner[node.args[0]]
-            return (*node.args[0].shape, *(() if inner is None else (inner,)))
-        if node.op.kind == "reduce":
-            return node.args[0].shape
-        inner = self.inner[node]
-        return (*node.shape, *(() if inner is None else (inner,))) if node.shape else (1,)
+    def _domains(self, node: Node) -> list[tuple[int, ...]]:
+        """What a kernel may loop over to compute the node: its elements, and rows of which it is made."""
+        if node.op.kind == "reduce" and node.shape:
+            return [node.args[0].shape]
+        loops = node.args[0] if node.op.kind == "reduce" else node
+        inner = self.inner[loops]
+        domain = loops.shape or (1,)
+        return [domain] if inner is None else [domain, (*domain, inner)]

@@ -110,6 +110,14 @@ class Body:
     def size(self) -> int:
         return len(self._made)
 
+    def evaluated(self) -> set[Node]:
+        """The nodes that the kernel computes, each at its own place in the domain."""
+        return {
+            node
+            for (node, index), made in self._made.items()
+            if made.op is not LOAD and node.op is not LITERAL and index == identity(node.ndim)
+        }
+
     def snapshot(self) -> tuple[dict[Node, None], dict[tuple[Node, Map], Node]]:
         return dict(self.buffers), dict(self._made)
 
