@@ -28,12 +28,16 @@ from jitgrad.nn.toplevel import *
 
 # Loaded when first used: the compiled side, and what few programs need.
 _LATER = {
+    "aval": "jitgrad.jit",
+    "compile": "jitgrad.jit",
+    "get_num_threads": "jitgrad.machine.threads",
     "grad": "jitgrad.jit",
     "interpret": "jitgrad.jit",
     "jit": "jitgrad.jit",
     "load": "jitgrad.eager.functions.serialization",
     "save": "jitgrad.eager.functions.serialization",
     "serialization": "jitgrad.eager.functions.serialization",
+    "set_num_threads": "jitgrad.machine.threads",
     "value_and_grad": "jitgrad.jit",
     "vjp": "jitgrad.jit",
 }
@@ -42,11 +46,15 @@ if TYPE_CHECKING:
     from jitgrad.eager.functions import serialization as serialization
     from jitgrad.eager.functions.serialization import load as load
     from jitgrad.eager.functions.serialization import save as save
+    from jitgrad.jit import aval as aval
+    from jitgrad.jit import compile as compile
     from jitgrad.jit import grad as grad
     from jitgrad.jit import interpret as interpret
     from jitgrad.jit import jit as jit
     from jitgrad.jit import value_and_grad as value_and_grad
     from jitgrad.jit import vjp as vjp
+    from jitgrad.machine.threads import get_num_threads as get_num_threads
+    from jitgrad.machine.threads import set_num_threads as set_num_threads
 else:
 
     def __getattr__(name: str) -> Any:

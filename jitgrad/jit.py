@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial, update_wrapper
 from types import MethodType
@@ -13,20 +15,25 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad import stored
 from jitgrad.errors import JitgradWarning
 from jitgrad.explain import Report, explain
-from jitgrad.ir import CAPTURE, Graph, Node, input_node, rebuild, with_args
+from jitgrad.identity import Identity
+from jitgrad.ir import CAPTURE, Aval, Graph, Node, input_node, rebuild, with_args
 from jitgrad.ir import interpret as interpret_graph
 from jitgrad.location import user_line
-from jitgrad.pytree import Tree, constructor, flatten, unflatten
+from jitgrad.pytree import Tree, flatten, parts_of, unflatten
 from jitgrad.rewrite import simplify
+from jitgrad.runtime.binding import Run, bound
 from jitgrad.runtime.execute import Compiled, compile_fast, compile_graph
+from jitgrad.runtime.plan import Outputs
 from jitgrad.signature import (
     Arguments,
     Array,
     Key,
     as_input_array,
     key_of,
+    keys_of,
     split,
     static_key,
     static_positions,
@@ -50,6 +57,7 @@ Engine = Callable[[Graph, Sequence[tuple[int, ...] | None]], Program]
 Transform = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 MAX_PROGRAMS = 256  # of one function; the oldest goes first
+MAX_KEPT = 64  # of one function that a process looks for on disk: sizes that always change do not come back
 MANY_RETRACES = 20
 
 # Programs ---------------------------------------------------------------------------------------------
@@ -57,13 +65,12 @@ MANY_RETRACES = 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a function has for one kind of arguments."""
+    """What a function has for one kind of arguments; a program from the disk comes without its graph."""
 
-    graph: Graph
-    program: Program
-    compiled: Program
-    finish: Callable[[Sequence[Array]], Any]
+    run: Run
     watch: Watch | None
+    graph: Graph | None = None
+    compiled: Program | None = None
 
 
 def interpreter(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> Program:
@@ -71,34 +78,52 @@ def interpreter(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> Prog
     return lambda arrays: interpret_graph(graph, *arrays)
 
 
-def _contiguous(program: Program, places: Sequence[int]) -> Program:
+def _contiguous(run: Run, places: Sequence[int]) -> Run:
     """The program after copies of the arrays at these places."""
 
-    def run(arrays: Sequence[Array]) -> Sequence[Array]:
+    def copied(arrays: Sequence[Array]) -> Any:
         ready = list(arrays)
         for i in places:
             ready[i] = np.array(ready[i], ready[i].dtype.newbyteorder("="), order="C")
-        return program(ready)
+        return run(ready)
+
+    return copied if places else run
+
+
+def _title(function: Any) -> str:
+    """A function's name and file."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return (
+        name_of(function) if code is None else f"{name_of(function)} in {os.path.basename(code.co_filename)}"
+    )
+
+
+def _outputs(leaves: Sequence[Any], tree: Tree) -> Outputs:
+    """What a trace returned, without its nodes."""
+    kinds = [
+        ("array" if leaf.shape else "number", None) if isinstance(leaf, Node) else ("constant", leaf)
+        for leaf in leaves
+    ]
+    return Outputs(tree, tuple(kinds))
+
+
+def _runner(program: Program, outputs: Outputs) -> Run:
+    """The program with what it returns built into the function's result."""
+    if isinstance(program, Compiled):
+        return bound(program.plan, program.loaded, outputs)
+
+    def run(arrays: Sequence[Array]) -> Any:
+        results = iter(program(arrays))
+        leaves = [_leaf(kind, value, results) for kind, value in outputs.leaves]
+        return unflatten(outputs.tree, leaves)
 
     return run
 
 
-def _finisher(leaves: Sequence[Any], tree: Tree) -> Callable[[Sequence[Array]], Any]:
-    """From a program's arrays to the result: numbers for 0-d arrays, constants in their places."""
-    scope: dict[str, Any] = {}
-    texts: list[str] = []
-    arrays = 0
-    for i, leaf in enumerate(leaves):
-        if isinstance(leaf, Node):
-            texts.append(f"arrays[{arrays}]" if leaf.shape else f"arrays[{arrays}][()]")
-            arrays += 1
-        else:
-            scope[f"constant{i}"] = leaf
-            texts.append(f"constant{i}.copy()" if isinstance(leaf, np.ndarray) else f"constant{i}")
-    finish: Callable[[Sequence[Array]], Any] = eval(
-        f"lambda arrays: {constructor(tree, texts, scope)}", scope
-    )
-    return finish
+def _leaf(kind: str, value: Any, results: Iterator[Array]) -> Any:
+    if kind == "constant":
+        return value.copy() if isinstance(value, np.ndarray) else value
+    return next(results) if kind == "array" else next(results)[()]
 
 
 # What functions share ---------------------------------------------------------------------------------
@@ -107,12 +132,13 @@ def _finisher(leaves: Sequence[Any], tree: Tree) -> Callable[[Sequence[Array]], 
 class Programs:
     """The entries that all transforms alike of one function share."""
 
-    __slots__ = ("entries", "lock", "retraces")
+    __slots__ = ("entries", "kept", "lock", "retraces")
 
     def __init__(self) -> None:
         self.entries: dict[Key, Entry] = {}
         self.lock = threading.RLock()
         self.retraces = 0
+        self.kept = 0
 
 
 _shared: dict[tuple[int, ...], tuple[tuple[weakref.ref[Any], ...], dict[Any, Programs]]] = {}
@@ -144,14 +170,7 @@ def _programs(function: Function) -> Programs:
 
 def _key(args: tuple[Any, ...], arrays: list[Array]) -> Key:
     """What distinguishes the programs for these arguments, whose arrays are appended to `arrays`."""
-    parts: list[Any] = []
-    for a in args:
-        if type(a) is np.ndarray:  # as key_of does; a call saved
-            parts.append((a.shape, a.strides, a.dtype))
-            arrays.append(a)
-        else:
-            parts.append(key_of(a, arrays))
-    return tuple(parts)
+    return tuple(keys_of(args, arrays))
 
 
 # Functions --------------------------------------------------------------------------------------------
@@ -214,7 +233,7 @@ class Function:
             ) from None
         if entry is None or (entry.watch is not None and self._is_stale(entry)):
             entry = self._entry(key, args, kwargs)
-        return entry.finish(entry.program(arrays))
+        return entry.run(arrays)
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any], arrays: list[Array]) -> Key:
         args, kwargs, static = split(args, kwargs, self._static_positions, self._static_names)
@@ -224,6 +243,9 @@ class Function:
             *[(name, key_of(value, arrays)) for name, value in kwargs.items()],
             static_key(static),
         )
+
+    def _any_key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Key:
+        return self._key(args, kwargs, []) if kwargs or self._static_names else _key(args, [])
 
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
         return Arguments(args, kwargs, self._static_positions, self._static_names)
@@ -249,42 +271,75 @@ class Function:
             )
         return True
 
-    def _entry(self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+    def _entry(self, key: Key, args: tuple[Any, ...], kwargs: dict[str, Any], traced: bool = False) -> Entry:
         with self._programs.lock:
             entry = self._entries.get(key)
-            if entry is None or (entry.watch is not None and entry.watch.changed()):
-                entry = self._made(self._arguments(args, kwargs))
+            stale = entry is None or (entry.watch is not None and entry.watch.changed())
+            if entry is None or stale or (traced and entry.graph is None):
+                entry = self._made(key, self._arguments(args, kwargs), traced)
                 while len(self._entries) >= MAX_PROGRAMS:
                     del self._entries[next(iter(self._entries))]
                 self._entries[key] = entry
             return entry
 
-    def _made(self, arguments: Arguments) -> Entry:
-        """Trace the function, and compile what it does."""
+    def _made(self, key: Key, arguments: Arguments, traced: bool) -> Entry:
+        """Find the program on disk, or trace the function and compile what it does."""
         inputs = arguments.inputs(self._function)
         outside = watch(self._function)
+        identity = self._identity(key)
+        found = stored.load(identity) if identity is not None and not traced else None
+        if found is not None:
+            run = bound(found.program.plan, found.loaded, found.program.outputs)
+            return Entry(_contiguous(run, found.program.copied), outside.settled())
 
-        def run(values: list[Traced]) -> Any:
+        def run_once(values: list[Traced]) -> Any:
             args, kwargs = arguments.rebuilt(values)
             return self._transform(self._function, args, kwargs)
 
-        nodes, leaves, tree = trace(run, [i.aval for i in inputs], [i.scalar for i in inputs])
+        nodes, leaves, tree = trace(run_once, [i.aval for i in inputs], [i.scalar for i in inputs])
         graph = simplify(Graph(nodes, tuple(leaf for leaf in leaves if isinstance(leaf, Node))))
-        program = compiled = self._engine(graph, [i.strides for i in inputs])
-        odd = [place for place, i in enumerate(inputs) if i.contiguous]
-        if odd:
-            program = _contiguous(compiled, odd)
-        return Entry(graph, program, compiled, _finisher(leaves, tree), outside.settled())
+        compiled = self._engine(graph, [i.strides for i in inputs])
+        outputs = _outputs(leaves, tree)
+        copied = tuple(place for place, i in enumerate(inputs) if i.contiguous)
+        if identity is not None and isinstance(compiled, Compiled):
+            program = stored.Stored(compiled.plan, outputs, copied)
+            stored.store(identity, stored.identity_of(self, key), program, _title(self._function))
+        return Entry(_contiguous(_runner(compiled, outputs), copied), outside.settled(), graph, compiled)
 
-    def entry(self, *args: Any, **kwargs: Any) -> Entry:
-        """Return what runs when the function is called with such arguments."""
-        return self._entry(
+    def _identity(self, key: Key) -> Identity | None:
+        """What the program for arguments of this kind is kept under on disk, if it is kept."""
+        if self._engine is not compile_graph and self._engine is not compile_fast:
+            return None
+        self._programs.kept += 1
+        return stored.identity_of(self, key) if self._programs.kept <= MAX_KEPT else None
+
+    def identity_parts(self) -> tuple[Any, ...]:
+        """Return what a program of this function depends on."""
+        return repr(self._transform), self._static_names, self._engine.__name__, self._function
+
+    def warm(self, *args: Any, **kwargs: Any) -> Function:
+        """Compile for such arguments without running, and return the function.
+
+        Arrays may be given by their shape and dtype alone: see `aval`.
+
+        >>> import numpy as np
+        >>> slope = grad(lambda p: np.sum(p["w"] ** 2)).warm({"w": aval((1000, 10))})
+        """
+        args, kwargs = _example(args), _example(kwargs)
+        self._entry(
             self._key(args, kwargs, []) if kwargs or self._static_names else _key(args, []), args, kwargs
         )
+        return self
+
+    def entry(self, *args: Any, **kwargs: Any) -> Entry:
+        """Return what runs when the function is called with such arguments, with its graph."""
+        return self._entry(self._any_key(args, kwargs), args, kwargs, traced=True)
 
     def graph(self, *args: Any, **kwargs: Any) -> Graph:
         """Return the graph, value and gradients together, that such arguments lead to, after rewriting."""
-        return self.entry(*args, **kwargs).graph
+        graph = self.entry(*args, **kwargs).graph
+        assert graph is not None
+        return graph
 
     def compiled(self, *args: Any, **kwargs: Any) -> Compiled:
         """Return the compiled program that such arguments lead to."""
@@ -326,6 +381,41 @@ def jit(function: Any = None, *, static_argnames: str | Sequence[str] = (), fast
     if function is None:
         return partial(jit, static_argnames=static_argnames, fastmath=fastmath)
     return Function(function, Call(), static_argnames, _engine(fastmath))
+
+
+def compile(function: Callable[..., Any]) -> Function:
+    """Return a function as a compiled one: itself where a transform made it, else `jit` of it.
+
+    Its method `warm` compiles ahead of the first call.
+
+    >>> import numpy as np
+    >>> total = compile(lambda x: np.sum(x * x)).warm(aval((3,)))
+    >>> total(np.ones(3))
+    np.float64(3.0)
+    """
+    return function if isinstance(function, Function) else jit(function)
+
+
+def aval(shape: int | Sequence[int], dtype: Any = float) -> Aval:
+    """Return the shape and dtype of a C-contiguous array in the array's place, for `Function.warm`.
+
+    >>> print(aval((2, 3), "float32"))
+    float32[2,3]
+    """
+    return Aval((shape,) if isinstance(shape, int) else tuple(shape), np.dtype(dtype))
+
+
+def _example(value: Any) -> Any:
+    """The value with arrays, of any content, in place of what has only a shape and a dtype."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return np.empty(value.shape, value.dtype)
+    parts = parts_of(value)
+    if parts is None:
+        return value
+    build, meta, children = parts
+    return build(meta, [_example(child) for child in children])
 
 
 def value_and_grad(
@@ -457,7 +547,7 @@ class Pull:
             result: tuple[Any, ...] = self._backward(self._args, seeds)
             return result
         arrays = [*self._arrays, *(np.asarray(s, order="C") for s in seeds), *self._captured]
-        found: tuple[Any, ...] = self._entry.finish(self._entry.program(arrays))
+        found: tuple[Any, ...] = self._entry.run(arrays)
         return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -44,9 +44,21 @@ def key_of(value: Any, arrays: list[Any]) -> Any:
     parts = parts_of(value)
     if parts is not None:
         build, meta, children = parts
-        return build, meta, *[key_of(child, arrays) for child in children]
+        return build, meta, *keys_of(children, arrays)
     arrays.append(np.asarray(value) if is_input(value) else value)
     return (kind, value.shape, value.strides, value.dtype) if isinstance(value, np.ndarray) else kind
+
+
+def keys_of(values: Iterable[Any], arrays: list[Any]) -> list[Any]:
+    """Return what several arguments contribute."""
+    keys: list[Any] = []
+    for value in values:
+        if type(value) is np.ndarray:  # as key_of does; a call saved
+            arrays.append(value)
+            keys.append((value.shape, value.strides, value.dtype))
+        else:
+            keys.append(key_of(value, arrays))
+    return keys
 
 
 def is_input(leaf: Any) -> bool:

@@ -11,7 +11,7 @@ import dis
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -82,7 +82,8 @@ def _nested(code: CodeType) -> Iterator[CodeType]:
             yield from _nested(constant)
 
 
-def _reads(code: CodeType) -> tuple[set[str], set[str]]:
+@lru_cache(maxsize=1024)
+def _reads(code: CodeType) -> tuple[frozenset[str], frozenset[str]]:
     """The names of globals and of attributes that code reads."""
     names: set[str] = set()
     attributes: set[str] = set()
@@ -92,7 +93,7 @@ def _reads(code: CodeType) -> tuple[set[str], set[str]]:
                 names.add(instruction.argval)
             elif instruction.opname in ("LOAD_ATTR", "LOAD_METHOD"):
                 attributes.add(instruction.argval)
-    return names, attributes
+    return frozenset(names), frozenset(attributes)
 
 
 def _root(module: Any) -> str:
@@ -147,7 +148,7 @@ class _Search:
         self._enter_attributes(instance, type(instance).__name__, _reads(function.__code__)[1], function, 0)
 
     def _enter_value(
-        self, value: Any, name: str, attributes: set[str], function: FunctionType, depth: int = 0
+        self, value: Any, name: str, attributes: frozenset[str], function: FunctionType, depth: int = 0
     ) -> bool:
         """Look inside a value; return whether the variable that holds it is to be watched."""
         if isinstance(value, (FunctionType, MethodType, partial)) or hasattr(value, "__wrapped__"):
@@ -172,7 +173,7 @@ class _Search:
         return True
 
     def _enter_attributes(
-        self, value: Any, name: str, attributes: set[str], function: FunctionType, depth: int
+        self, value: Any, name: str, attributes: frozenset[str], function: FunctionType, depth: int
     ) -> None:
         held = getattr(value, "__dict__", None)
         if not isinstance(held, dict) or depth >= _MAX_DEPTH or not self._is_new(value):

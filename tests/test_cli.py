@@ -53,6 +53,29 @@ def test_cache_lists_and_clears_the_kernels_on_disk(
     assert [path.name for path in own_cache.iterdir()] == ["notes.txt"]
 
 
+def test_cache_prewarm_runs_a_script_and_keeps_its_programs(
+    own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nimport numpy as np\nimport jitgrad\n"
+        "assert __name__ == '__main__' and sys.argv == [__file__]\n"
+        "slope = jitgrad.grad(lambda x: np.sum(x * x))\nprint(slope(np.ones(2)))\n"
+    )
+    assert main(["cache", "prewarm", str(script)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("[2. 2.]\n")
+    assert f", in {own_cache}" in out
+
+    assert main(["cache"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    kinds = ("kernel ", "program of <lambda> in script.py")
+    assert [sum(kind in line for line in lines) for kind in kinds] == [1, 1]
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["cache", "clear", str(script)])
+
+
 @pytest.mark.parametrize(("command", "extra"), [("demo", "demo"), ("bench", "bench")])
 def test_a_missing_extra_is_named(
     command: str, extra: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -9,32 +9,33 @@ from typing import Any
 import numpy as np
 import pytest
 from golden_graphs import GOLDEN
-from numba.core import types
 
 from jitgrad.program import Kernel
-from jitgrad.targets import cpu, lanes, numba_frontend, printer, rows
+from jitgrad.targets import cpu, frontend, lanes, printer, rows
 from jitgrad.targets.emit import emit
+from jitgrad.targets.memory import kind_of
 from jitgrad.targets.source import Source, expression
+from jitgrad.vmath.value import FLOAT64, Kind, Value
 
-Typemap = dict[str, types.Type]
+Kinds = dict[str, Kind]
 _ASSIGNMENT = re.compile(r"^ +(v\d+) = (.*)$", re.MULTILINE)
 _ACCESS = re.compile(r"^([a-z]\d+)(?:_\w+)?\[")
 
 
-def compiled(source: Source, monkeypatch: pytest.MonkeyPatch) -> tuple[str, dict[str, Typemap]]:
-    """LLVM IR of a kernel, and the types of the variables of its functions."""
-    found: dict[str, Typemap] = {}
-    compile_extra = numba_frontend.compiler.compile_extra
+def kinds_of(source: Source, monkeypatch: pytest.MonkeyPatch) -> dict[str, Kinds]:
+    """The kinds of the variables of a kernel's functions."""
+    found: dict[str, Kinds] = defaultdict(dict)
+    assign = frontend._Function._assign
 
-    def recording(typing: Any, context: Any, function: Any, *rest: Any) -> Any:
-        result = compile_extra(typing, context, function, *rest)
-        found[function.__name__] = dict(result.type_annotation.typemap)
-        return result
+    def recording(self: Any, name: str, operand: Any, statement: Any) -> None:
+        if isinstance(operand, Value):
+            found[self.function.name.removeprefix("test_")][name] = operand.kind
+        assign(self, name, operand, statement)
 
     with monkeypatch.context() as patch:
-        patch.setattr(numba_frontend.compiler, "compile_extra", recording)
-        text = cpu.compile_kernel(source, "test", "<test>")
-    return text, found
+        patch.setattr(frontend._Function, "_assign", recording)
+        cpu.compile_kernel(source, "test", "<test>")
+    return found
 
 
 def emitted(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> tuple[Source, dict[str, set[np.dtype[Any]]]]:
@@ -64,15 +65,14 @@ def test_every_variable_has_the_dtype_of_its_node(name: str, monkeypatch: pytest
     checked = 0
     for kernel in GOLDEN[name].kernels():
         source, dtypes = emitted(kernel, monkeypatch)
-        _, typemaps = compiled(source, monkeypatch)
+        kinds = kinds_of(source, monkeypatch)
         for function, text in functions(source.text).items():
             for variable, value in _ASSIGNMENT.findall(text):
                 access = _ACCESS.match(value)
                 known = dtypes.get(access.group(1) if access else value)
                 if known and len(known) == 1:
                     (dtype,) = known
-                    expected = types.boolean if dtype.kind == "b" else getattr(types, dtype.name)
-                    assert typemaps[function][variable] == expected, f"{variable} = {value}"
+                    assert kinds[function][variable] == kind_of(dtype), f"{variable} = {value}"
                     checked += 1
     assert checked > 0
 
@@ -80,11 +80,6 @@ def test_every_variable_has_the_dtype_of_its_node(name: str, monkeypatch: pytest
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_float32_kernel_has_no_float64_variable(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for kernel in GOLDEN[name].kernels():
-        _, typemaps = compiled(emit(kernel), monkeypatch)
-        wide = [
-            f"{function}: {variable}"
-            for function, typemap in typemaps.items()
-            for variable, kind in typemap.items()
-            if kind == types.float64
-        ]
-        assert not wide
+        kinds = kinds_of(emit(kernel), monkeypatch)
+        assert kinds["kernel"]
+        assert not [v for known in kinds.values() for v, kind in known.items() if kind == FLOAT64]

@@ -27,8 +27,10 @@ FLOORS = {
     "forward": 2,
     "batch": 2,
     "rewrite": 2,
+    "components": 3,
     "mincut": 3,
     "positions": 3,
+    "recompute": 3,
     "program": 3,
     "lower": 3,
     "tidy": 3,
@@ -42,6 +44,9 @@ FLOORS = {
     "trace": 6,
     "signature": 6,
     "watch": 6,
+    "known": 6,
+    "identity": 6,
+    "stored": 6,
     "transforms": 6,
     "numpy": 6,
     "eager": 6,
@@ -73,10 +78,12 @@ HEAVY = {
     "threadpoolctl",
 }
 
-# Own modules that import numba when they are imported: only what compiles may wait for that.
+# Own modules that a process needs only where it compiles.
 LAZY = {
+    "jitgrad.machine.products": {"jitgrad.machine.product_code"},
+    "jitgrad.ops.linear": {"jitgrad.machine.products"},
     "jitgrad.ops.elementwise": {"jitgrad.vmath"},
-    "jitgrad.targets.cpu": {"jitgrad.targets.numba_frontend", "jitgrad.vmath.library"},
+    "jitgrad.targets.cpu": {"jitgrad.targets.frontend", "jitgrad.targets.library"},
     "jitgrad.eager.plan": {"jitgrad.runtime.execute"},
 }
 

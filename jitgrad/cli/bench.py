@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jitgrad.cli.info import facts
-from jitgrad.cli.measure import Contender, copies, interleave, prepare, start_up
-from jitgrad.cli.peers import ENGINES, Engine
+from jitgrad.cli.measure import Contender, copies, exact_results, interleave, prepare, start_up
+from jitgrad.cli.peers import ENGINES, Engine, register
+from jitgrad.cli.summary import Medians, summary, summary_data
 from jitgrad.cli.terminal import new_console, new_progress, require_extra, seconds, three_digits
-from jitgrad.cli.workloads import WORKLOADS, Workload, argument_bytes
+from jitgrad.cli.workloads import Case, argument_bytes
 from jitgrad.runtime import threads
 
 if TYPE_CHECKING:
@@ -25,21 +26,6 @@ if TYPE_CHECKING:
 
 BASELINE = "jax"
 BUSY = 0.5  # a load average above this disturbs the measurement
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Case:
-    """One workload at one size and dtype."""
-
-    workload: Workload
-    size: str
-    dtype: str
-
-    @property
-    def title(self) -> str:
-        """The case in a few words."""
-        extents = " x ".join(f"{n:,}" for n in self.workload.sizes[self.size])
-        return f"{self.workload.name} {self.size} ({extents}, {self.dtype})"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,24 +49,13 @@ class Measured:
 
 
 def run(
-    workloads: Sequence[str],
-    sizes: Sequence[str],
-    dtypes: Sequence[str],
-    engines: Sequence[str],
-    rounds: int,
-    output: Path | None,
+    cases: Sequence[Case], engines: Sequence[str], also: Sequence[str], rounds: int, output: Path | None
 ) -> int:
-    """Measure, print the table and write the figures to `output` if given; return the exit status."""
+    """Measure, print the tables and write the figures to `output` if given; return the exit status."""
     require_extra("bench", ["rich"])
     load = load_average()
+    engines = [*engines, *register(also)]
     used = [ENGINES[name] for name in engines if ENGINES[name].available]
-    cases = [
-        Case(WORKLOADS[name], size, dtype)
-        for name in workloads
-        for size in sizes
-        if size in WORKLOADS[name].sizes
-        for dtype in dtypes
-    ]
     with cold_caches(), new_progress() as progress:
         for engine in progress.track(used, description="starting the engines"):
             start_up(engine)
@@ -92,6 +67,7 @@ def run(
             progress.advance(task)
     console = new_console()
     console.print(table(measured))
+    console.print(*summary(medians(measured)), sep="\n")
     console.print(", ".join(f"{name} {value}" for name, value in facts().items()), style="dim")
     if load > BUSY:
         console.print(f"The machine was busy at the start: load average {load:.1f}.", style="yellow")
@@ -125,7 +101,7 @@ def measure(case: Case, engines: Sequence[Engine], rounds: int, progress: Progre
     arrays = case.workload.arrays(case.size, case.dtype)
     count = argument_bytes(arrays, case.workload.argnums)
     task = progress.add_task("  first calls", total=len(engines))
-    expected: list[Any] = []
+    expected = exact_results(case.workload, arrays)
     contenders = []
     for engine in engines:
         progress.update(task, description=f"  first call: {engine.name}")
@@ -181,6 +157,11 @@ def copy_cells(one: Measured, contender: Contender) -> list[str]:
     return [contender.name, "", seconds(contender.median), "", number(rate), number(fraction), ""]
 
 
+def medians(measured: Sequence[Measured]) -> Medians:
+    """Collect the times of those whose results are right."""
+    return {one.case: {c.name: c.median for c in one.engines if not c.problem} for one in measured}
+
+
 def number(value: float) -> str:
     """Write a positive number, or nothing where there is none."""
     return "" if math.isnan(value) else three_digits(value)
@@ -210,7 +191,13 @@ def as_data(measured: Sequence[Measured], load: float) -> dict[str, Any]:
         for one in measured
         for contender in (*one.engines, *one.copies)
     ]
-    return {"environment": facts(), "load_average": load, "baseline": BASELINE, "rows": rows}
+    return {
+        "environment": facts(),
+        "load_average": load,
+        "baseline": BASELINE,
+        "rows": rows,
+        "summary": summary_data(medians(measured)),
+    }
 
 
 def finite(value: float) -> float | None:

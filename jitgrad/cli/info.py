@@ -1,11 +1,10 @@
-"""`python -m jitgrad info` and `cache`: what is installed, on which machine, and which kernels are kept."""
+"""`python -m jitgrad info`: what is installed, and on which machine."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import platform
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from llvmlite import binding as llvm
@@ -60,34 +59,3 @@ def processor() -> str:
         models = [line for line in listing.read_text().splitlines() if line.startswith("model name")]
         name = models[0].partition(":")[2].strip() if models else name
     return f"{name} ({llvm.get_host_cpu_name()})"
-
-
-def list_cache() -> int:
-    """Print each kernel kept on disk, the youngest first."""
-    folder = cache.folder()
-    sources = [] if folder is None else sorted(folder.glob("*.py"), key=modified, reverse=True)
-    for path in sources:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(modified(path)))
-        print(f"{when}  {size(path.stat().st_size):>8}  {path}")
-    return size_cache()
-
-
-def modified(path: Path) -> float:
-    """Return the time of a file's last change."""
-    return path.stat().st_mtime
-
-
-def size_cache() -> int:
-    """Print how much the kernels on disk take."""
-    kernels, taken = cache.size()
-    print(f"{kernels} kernels, {size(taken)}, in {cache.folder() or 'no folder'}")
-    return 0
-
-
-def clear_cache() -> int:
-    """Remove every kernel from the disk."""
-    print(f"removed {cache.clear()} kernels from {cache.folder() or 'no folder'}")
-    return 0
-
-
-CACHE_ACTIONS: dict[str, Callable[[], int]] = {"list": list_cache, "size": size_cache, "clear": clear_cache}

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jitgrad.accuracy import LIBRARIES
-from jitgrad.cli import bench, demo, info, ulp
+from jitgrad.cli import bench, cache, demo, info, processes, ulp
 from jitgrad.cli.peers import ENGINES
 from jitgrad.cli.terminal import MissingExtra
-from jitgrad.cli.workloads import DTYPES, SIZES, WORKLOADS
+from jitgrad.cli.workloads import DTYPES, SIZES, WORKLOADS, cases
 
 BENCH_NOTES = """\
 How it is measured: all engines run in one process, interleaved. In each round every engine runs once, in
@@ -22,7 +22,14 @@ threads. Before timing, all results are compared. GB/s counts each array input r
 result written once; the copy that it is compared with moves as many bytes, by one thread or by all,
 whichever is faster. The first call includes tracing and compiling, with empty kernel caches on disk, without
 the engine's own start-up; where several sizes are asked for, an engine may reuse what it compiled for an
-earlier one. torch.compile needs a C++ compiler; an engine that fails shows its error.
+earlier one. torch.compile needs a C++ compiler; an engine that fails shows its error. The results of all
+are compared with the interpreter's in float64. In a checkout, `--also bench.hand_written` adds loops written
+by hand. `taskset -c 0 python -m jitgrad bench` gives every engine one thread.
+
+--starts measures each engine and case in a fresh process with empty kernel caches, then in another with the
+caches that the first left. The import of the engine is timed apart; what it imports only in order to compile
+belongs to its first call. --memory measures, in a fresh process with warm caches, the peak of resident memory
+during calls, above that of the engine after a tiny call: inputs, results and all between (Linux only).
 """
 
 ULP_NOTES = """\
@@ -66,10 +73,27 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("info", help="print versions, processor, threads and the cache folder")
     command.set_defaults(run=lambda o: info.run())
 
-    command = commands.add_parser("cache", help="look at the kernels kept on disk, or remove them")
-    command.add_argument("action", nargs="?", choices=sorted(info.CACHE_ACTIONS), default="list")
-    command.set_defaults(run=lambda o: info.CACHE_ACTIONS[o.action]())
+    add_cache(commands)
     return top
+
+
+def add_cache(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the cache command."""
+    command = commands.add_parser("cache", help="look at what is kept on disk, remove it, or fill it")
+    actions = [*sorted(cache.ACTIONS), "prewarm"]
+    command.add_argument("action", nargs="?", choices=actions, default="list")
+    note = "prewarm: a script or module to run once, so that the next process compiles nothing"
+    command.add_argument("programs", nargs="*", metavar="program", help=note)
+    command.set_defaults(run=lambda o: run_cache(command, o))
+
+
+def run_cache(command: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Run the cache command."""
+    if options.action == "prewarm":
+        return cache.prewarm(options.programs)
+    if options.programs:
+        command.error(f"{options.action} takes no program")
+    return cache.ACTIONS[options.action]()
 
 
 def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -92,7 +116,22 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         option.metavar = name[:-1].upper()
     command.add_argument("--rounds", type=int, default=11, help="how often each is timed (default: 11)")
     command.add_argument("--json", type=Path, help="write the medians and all rounds to this file")
-    command.set_defaults(run=lambda o: bench.run(o.workloads, o.sizes, o.dtypes, o.engines, o.rounds, o.json))
+    note = "a module that enters further engines, as bench.hand_written of a checkout does"
+    command.add_argument("--also", nargs="+", default=[], metavar="MODULE", help=note)
+    mode = command.add_mutually_exclusive_group()
+    mode.add_argument("--starts", action="store_true", help="time first calls in fresh processes instead")
+    mode.add_argument("--memory", action="store_true", help="measure the peak memory of calls instead")
+    command.set_defaults(run=run_bench)
+
+
+def run_bench(options: argparse.Namespace) -> int:
+    """Run the bench command."""
+    chosen = cases(options.workloads, options.sizes, options.dtypes)
+    if options.starts:
+        return processes.run_starts(chosen, options.engines, options.also, options.json)
+    if options.memory:
+        return processes.run_memory(chosen, options.engines, options.also, options.json)
+    return bench.run(chosen, options.engines, options.also, options.rounds, options.json)
 
 
 def add_ulp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -6,8 +6,9 @@ through a namespace of the same names.
 
 from __future__ import annotations
 
+import importlib
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ class Engine:
     name: str
     needs: tuple[str, ...]
     prepare: Callable[[Workload, list[Array]], Call]
+    peer: bool = False  # whether it is a library that the fused engine competes with
 
     @property
     def available(self) -> bool:
@@ -38,14 +40,24 @@ class Engine:
 ENGINES: dict[str, Engine] = {}
 
 
-def engine(name: str, *needs: str) -> Callable[[Callable[..., Call]], Callable[..., Call]]:
+def engine(
+    name: str, *needs: str, peer: bool = False
+) -> Callable[[Callable[..., Call]], Callable[..., Call]]:
     """Enter the decorated `prepare` in ENGINES."""
 
     def enter(prepare: Callable[..., Call]) -> Callable[..., Call]:
-        ENGINES[name] = Engine(name, needs, prepare)
+        ENGINES[name] = Engine(name, needs, prepare, peer)
         return prepare
 
     return enter
+
+
+def register(modules: Sequence[str]) -> list[str]:
+    """Import modules that enter engines of their own, and name those."""
+    before = set(ENGINES)
+    for module in modules:
+        importlib.import_module(module)
+    return [name for name in ENGINES if name not in before]
 
 
 def loss_of(workload: Workload, xp: Any) -> Callable[..., Any]:
@@ -85,7 +97,7 @@ def prepare_eager(workload: Workload, arrays: list[Array]) -> Call:
     return backward_call(jitgrad, loss, tensors, wrt)
 
 
-@engine("jax", "jax")
+@engine("jax", "jax", peer=True)
 def prepare_jax(workload: Workload, arrays: list[Array]) -> Call:
     """jax.jit(jax.value_and_grad), waited for."""
     import jax
@@ -104,7 +116,7 @@ def prepare_jax(workload: Workload, arrays: list[Array]) -> Call:
     return lambda: jax.block_until_ready(function(*placed))
 
 
-@engine("autograd", "autograd")
+@engine("autograd", "autograd", peer=True)
 def prepare_autograd(workload: Workload, arrays: list[Array]) -> Call:
     """HIPS autograd: NumPy with a tape."""
     import autograd
@@ -115,6 +127,7 @@ def prepare_autograd(workload: Workload, arrays: list[Array]) -> Call:
         "erf": special.erf,
         "sigmoid": special.expit,
         "logsumexp": special.logsumexp,
+        "pad": lambda x, width: anp.pad(x, width, "constant"),
         "softplus": lambda x: anp.logaddexp(0.0, x),
         "take_along_axis": lambda x, i, axis: x[anp.arange(len(i))[:, None], i],
     }
@@ -147,7 +160,7 @@ def with_own_code(function: types.FunctionType) -> types.FunctionType:
     return types.FunctionType(code, function.__globals__, function.__name__, None, function.__closure__)
 
 
-@engine("torch", "torch")
+@engine("torch", "torch", peer=True)
 def prepare_torch(workload: Workload, arrays: list[Array]) -> Call:
     """PyTorch eager."""
     import torch
@@ -156,7 +169,7 @@ def prepare_torch(workload: Workload, arrays: list[Array]) -> Call:
     return backward_call(torch, loss, tensors, wrt)
 
 
-@engine("torch.compile", "torch")
+@engine("torch.compile", "torch", peer=True)
 def prepare_torch_compile(workload: Workload, arrays: list[Array]) -> Call:
     """torch.compile of the loss, with an ordinary backward pass."""
     import torch
@@ -177,7 +190,7 @@ def backward_call(torch: Any, loss: Callable[..., Any], tensors: list[Any], wrt:
     return call
 
 
-@engine("torch.compile(grad)", "torch")
+@engine("torch.compile(grad)", "torch", peer=True)
 def prepare_torch_compile_grad(workload: Workload, arrays: list[Array]) -> Call:
     """torch.compile of torch.func.grad_and_value: forward and backward in one graph."""
     import torch

@@ -25,7 +25,7 @@ SIZES = ("S", "M", "L")
 DTYPES = ("float32", "float64")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Workload:
     """A scalar function of arrays, with inputs of several sizes."""
 
@@ -39,6 +39,21 @@ class Workload:
         """Make the arguments of `loss` after the namespace, the same for the same size, dtype and seed."""
         values = map(np.asarray, self.inputs(np.random.default_rng(seed), *self.sizes[size]))
         return [v.astype(dtype) if v.dtype.kind == "f" else v for v in values]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One workload at one size and dtype."""
+
+    workload: Workload
+    size: str
+    dtype: str
+
+    @property
+    def title(self) -> str:
+        """The case in a few words."""
+        extents = " x ".join(f"{n:,}" for n in self.workload.sizes[self.size])
+        return f"{self.workload.name} {self.size} ({extents}, {self.dtype})"
 
 
 WORKLOADS: dict[str, Workload] = {}
@@ -302,6 +317,17 @@ def clipped(xp: Any, x: Any, y: Any) -> Any:
 def tiny(xp: Any, x: Any, y: Any) -> Any:
     """Three operations on eight numbers: what a call costs."""
     return xp.sum(xp.sin(x) * y)
+
+
+def cases(workloads: Sequence[str], sizes: Sequence[str], dtypes: Sequence[str]) -> list[Case]:
+    """List the cases of workloads that have the sizes."""
+    return [
+        Case(WORKLOADS[name], size, dtype)
+        for name in workloads
+        for size in sizes
+        if size in WORKLOADS[name].sizes
+        for dtype in dtypes
+    ]
 
 
 def argument_bytes(arrays: Sequence[Array], argnums: Sequence[int]) -> int:

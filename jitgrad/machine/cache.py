@@ -26,6 +26,7 @@ from typing import Any
 
 import llvmlite
 import llvmlite.binding as llvm
+import numpy as np
 
 from jitgrad.errors import JitgradWarning
 
@@ -37,6 +38,7 @@ _HEADER = struct.Struct("<8sI32sI")  # magic, format version, digest of the rest
 _KEY = re.compile(r"[0-9a-f]{8,128}")
 _STORES_BETWEEN_PRUNES = 64
 _TOUCH_SECONDS = 3600.0
+_SETTLED_NANOSECONDS = 2_000_000_000  # a file system's clock may tick slowly: younger times do not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,10 @@ def store(key: str, source: str, object_code: bytes, metadata: Mapping[str, Any]
     path = _path(key, ".o")
     if path is None:
         return
-    described = json.dumps(dict(metadata), sort_keys=True).encode()
-    digest = _digest(key, described, object_code)
-    header = _HEADER.pack(_MAGIC, FORMAT_VERSION, digest, len(described))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # somebody may have removed it
         _replace(path.with_suffix(".py"), source.encode())
-        _replace(path, header + described + object_code)
+        _replace(path, _encode(key, metadata, object_code))
     except OSError as error:
         _warn(f"the kernel cache {path.parent} cannot be written ({error.strerror}); kernels are not kept")
         return
@@ -120,6 +119,39 @@ def size() -> tuple[int, int]:
     return sum(path.suffix == ".o" for path, _ in files), sum(info.st_size for _, info in files)
 
 
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What the folder holds under one key; `title` says of what it is, where the writer said so."""
+
+    key: str
+    kind: str
+    title: str
+    bytes: int
+    seconds_unused: float
+    source: Path
+
+
+def items() -> list[Item]:
+    """Return what is on disk."""
+    where = folder()
+    found: dict[str, list[tuple[Path, os.stat_result]]] = {}
+    for path, info in [] if where is None else _files(where):
+        found.setdefault(path.stem, []).append((path, info))
+    return [
+        _item(key, files) for key, files in found.items() if any(path.suffix == ".o" for path, _ in files)
+    ]
+
+
+def _item(key: str, files: list[tuple[Path, os.stat_result]]) -> Item:
+    path = files[0][0]
+    entry = _read(path.with_suffix(".o"))
+    metadata = {} if entry is None else entry.metadata
+    unused = time.time() - max(info.st_mtime for _, info in files)
+    taken = sum(info.st_size for _, info in files)
+    kind, title = metadata.get("kind", "damaged"), metadata.get("of", "")
+    return Item(key, kind, title, taken, max(unused, 0.0), path.with_suffix(".py"))
+
+
 def prune(where: Path, limit: int = LIMIT_BYTES) -> None:
     """Remove what an interrupted writer left, then the longest unused kernels down to 80% of ``limit``."""
     kernels: dict[str, list[tuple[Path, os.stat_result]]] = {}
@@ -149,7 +181,8 @@ def fingerprint() -> str:
             f"jitgrad {_own_version()}",
             f"numba {_numba_version()}",
             f"llvmlite {llvmlite.__version__}",
-            f"python {sys.version_info.major}.{sys.version_info.minor}",
+            f"numpy {np.__version__}",
+            f"python {'.'.join(map(str, sys.version_info))}",
             f"{llvm.get_process_triple()} {llvm.get_host_cpu_name()}",
             llvm.get_host_cpu_features().flatten(),
         )
@@ -157,13 +190,38 @@ def fingerprint() -> str:
 
 
 def _own_version() -> str:
-    """Digest the package's source: a version number stays while a developer edits."""
-    package = Path(__file__).parents[1]
+    """Digest the package's source: a version number stays while a developer edits.
+
+    Reading it all takes 16 ms, so its digest is kept under what the file system says of the files, where no
+    change of content can hide: their sizes and times, that of the last change of any kind among them.
+    """
+    package = str(Path(__file__).parents[1])
+    files = sorted(_sources(package))
+    seen = hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest()
+    memo = _path(seen, ".sum")
+    known = None if memo is None else _read(memo)
+    if known is not None:
+        return known.object_code.decode()
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(package.rglob("*.py")):
-        digest.update(str(path.relative_to(package)).encode())
-        digest.update(path.read_bytes())
+    for path, *_ in files:
+        digest.update(os.path.relpath(path, package).encode())
+        digest.update(Path(path).read_bytes())
+    settled = time.time_ns() - max(changed for *_, changed in files) > _SETTLED_NANOSECONDS
+    if memo is not None and settled and sorted(_sources(package)) == files:
+        with contextlib.suppress(OSError):
+            _replace(memo, _encode(seen, {}, digest.hexdigest().encode()))
     return digest.hexdigest()
+
+
+def _sources(where: str) -> Iterator[tuple[str, int, int, int, int]]:
+    """Yield each source file of a package with its inode, size, and times of modification and of change."""
+    with os.scandir(where) as found:
+        for item in found:
+            if item.name.endswith((".py", ".ll")):
+                info = item.stat()
+                yield item.path, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
+            elif item.is_dir() and item.name != "__pycache__":
+                yield from _sources(item.path)
 
 
 def _numba_version() -> str:
@@ -244,6 +302,12 @@ def _read(path: Path) -> Entry | None:
     return entry
 
 
+def _encode(key: str, metadata: Mapping[str, Any], object_code: bytes) -> bytes:
+    described = json.dumps(dict(metadata), sort_keys=True).encode()
+    digest = _digest(key, described, object_code)
+    return _HEADER.pack(_MAGIC, FORMAT_VERSION, digest, len(described)) + described + object_code
+
+
 def _decode(key: str, data: bytes) -> Entry | None:
     if len(data) < _HEADER.size:
         return None
@@ -286,7 +350,7 @@ def _files(where: Path) -> Iterator[tuple[Path, os.stat_result]]:
     with contextlib.suppress(OSError), os.scandir(where) as found:
         for item in found:
             path = Path(item.path)
-            if path.suffix in (".py", ".o", ".tmp") and _KEY.fullmatch(path.stem.split("-")[0]):
+            if path.suffix in (".py", ".o", ".sum", ".tmp") and _KEY.fullmatch(path.stem.split("-")[0]):
                 with contextlib.suppress(OSError):
                     yield path, item.stat(follow_symlinks=False)
 

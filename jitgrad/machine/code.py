@@ -30,13 +30,23 @@ def load(key: str, names: Sequence[str], kind: str, compile_now: Compile) -> Cod
 
     That is the source to keep beside the code, and the object code.
     """
-    entry = cache.load(key)
-    if entry is not None:
-        try:
-            return Code(native.load_object(entry.object_code, names), from_disk=True)
-        except native.ObjectCodeError:
-            pass  # written by a broken disk or another machine: compile it again
+    return load_stored(key, names) or load_compiled(key, names, kind, compile_now)
+
+
+def load_compiled(key: str, names: Sequence[str], kind: str, compile_now: Compile) -> Code:
+    """Return the functions `names` of what `compile_now` makes, and store that under `key`."""
     source, object_code = compile_now()
     addresses = native.load_object(object_code, names)
     cache.store(key, source, object_code, {"kind": kind})
     return Code(addresses, from_disk=False)
+
+
+def load_stored(key: str, names: Sequence[str]) -> Code | None:
+    """Return the functions `names` of the code stored under `key`, or None."""
+    entry = cache.load(key)
+    if entry is None:
+        return None
+    try:
+        return Code(native.load_object(entry.object_code, names), from_disk=True)
+    except native.ObjectCodeError:
+        return None  # written by a broken disk or another machine

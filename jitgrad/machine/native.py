@@ -63,47 +63,75 @@ class Library(Protocol):
         """Return LLVM IR of those of `names` that it knows, one function in each text."""
 
 
-def compile_ir(text: str, library: Library | None = None) -> bytes:
-    """Compile LLVM IR text for this CPU, at the highest optimisation level, into object code.
+def compile_ir(text: str, library: Library | None = None, level: int = 3) -> bytes:
+    """Compile LLVM IR text for this CPU, at an optimisation level from 0 to 3, into object code.
 
     What it calls of `library` is linked into it after loops are vectorised.
     """
-    with _lock:
-        _engine()
-        machine = target_machine()
-        code: bytes = machine.emit_object(optimised(text, library, machine))
-        return code
+    _initialise()
+    machine = target_machine()
+    return _emitted(optimised(text, library, machine, level), machine)
 
 
-def optimised(text: str, library: Library | None, machine: Any) -> Any:
+def optimised(text: str, library: Library | None, machine: Any, level: int = 3) -> Any:
     """Return LLVM IR as an optimised module for the target `machine`, with what it calls of `library`."""
-    module = llvm.parse_assembly(text)
+    context = llvm.create_context()
+    module = llvm.parse_assembly(text, context)
     module.verify()
     module.triple, module.data_layout = machine.triple, str(machine.target_data)
     if library is not None:
-        module.link_in(llvm.parse_assembly(library.variants(_declared(module))))
-    tuning = llvm.create_pipeline_tuning_options(speed_level=3)
+        module.link_in(llvm.parse_assembly(library.variants(_declared(module)), context))
+    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
     builder = llvm.create_pass_builder(machine, tuning)
-    builder.getModulePassManager().run(module, builder)
+    _run(builder.getModulePassManager(), module, builder)
     if library is not None:
-        _link(module, library, builder)
+        _link(module, library, builder, context)
     return module
+
+
+def _run(passes: Any, module: Any, builder: Any) -> None:
+    _unlocked("LLVMPY_RunNewModulePassManager")(passes, module, builder)
+
+
+def _emitted(module: Any, machine: Any) -> bytes:
+    """Return the object code of a module, which is most of the work."""
+    with llvm.ffi.OutputString() as error:
+        buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    try:
+        size = llvm.ffi.lib.LLVMPY_GetBufferSize(buffer)
+        return ctypes.string_at(llvm.ffi.lib.LLVMPY_GetBufferStart(buffer), size)
+    finally:
+        llvm.ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@functools.cache
+def _unlocked(name: str) -> Callable[..., Any]:
+    """Return a function of LLVM that llvmlite lets one thread call at a time.
+
+    LLVM itself asks only that no two threads work in one context, and each compilation has its own.
+    """
+    locked = getattr(llvm.ffi.lib, name)
+    function = getattr(ctypes.CDLL(llvm.ffi.lib._name), name)
+    function.argtypes, function.restype = locked.argtypes, locked.restype
+    return function  # type: ignore[no-any-return]
 
 
 def _declared(module: Any) -> list[str]:
     return [function.name for function in module.functions if function.is_declaration]
 
 
-def _link(module: Any, library: Library, builder: Any) -> None:
+def _link(module: Any, library: Library, builder: Any, context: Any) -> None:
     """Define the library's functions that `module` calls, the small ones of vectors at their call."""
     for variable in module.global_variables:
         if variable.name == VARIANTS:
             variable.linkage = llvm.Linkage.internal
     unused = llvm.create_new_module_pass_manager()
     unused.add_global_dead_code_eliminate_pass()
-    unused.run(module, builder)
+    _run(unused, module, builder)
     for text in library.definitions(_declared(module)):
-        definition = llvm.parse_assembly(text)
+        definition = llvm.parse_assembly(text, context)
         names = [function.name for function in definition.functions if not function.is_declaration]
         module.link_in(definition)
         for name in names:
@@ -114,7 +142,7 @@ def _link(module: Any, library: Library, builder: Any) -> None:
     inlining.add_simplify_cfg_pass()
     inlining.add_aggressive_dce_pass()
     inlining.add_global_dead_code_eliminate_pass()
-    inlining.run(module, builder)
+    _run(inlining, module, builder)
 
 
 def vector_bits() -> int:
@@ -181,10 +209,15 @@ address: Callable[[np.ndarray[Any, Any]], int] = (
 
 
 @functools.cache
-def _engine() -> Any:
+def _initialise() -> None:
     llvm.initialize_native_target()
     llvm.initialize_native_asmparser()
     llvm.initialize_native_asmprinter()
+
+
+@functools.cache
+def _engine() -> Any:
+    _initialise()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine())
     # Disposing of the engine would unmap code that pool threads may still be running at exit.
     immortal(engine)

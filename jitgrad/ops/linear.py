@@ -1,11 +1,9 @@
-"""Matrix products: one primitive over matching batch axes, which a target hands to BLAS.
-
-BLAS adds in an order that may depend on how its operands lie in memory, and on whether the second is the
-first transposed. So products of matrices are laid out in a way that gives the same values the same bits.
-"""
+"""Matrix products: one primitive over matching batch axes, the same code in every mode."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,8 @@ from jitgrad.ops.samples import case, only
 from jitgrad.ops.structure import rearrange
 from jitgrad.ops.table import primitive
 
-Array = np.ndarray[Any, Any]
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+"""The dtypes whose products are computed by code of our own."""
 
 
 def swap_last(x: Any) -> Any:
@@ -25,40 +24,29 @@ def swap_last(x: Any) -> Any:
     return rearrange(x, shape=(*lead, columns, rows), source=(*range(n), n + 1, n))
 
 
-SMALL = 1_000_000
-"""Multiplications up to which OpenBLAS may have a kernel for each layout; beyond, it packs its operands."""
+@functools.cache
+def _multiply() -> Callable[[Any, Any], Any]:
+    from jitgrad.machine.products import multiply
 
-
-def _by_rows(x: Array) -> bool:
-    """Whether each matrix of x lies in memory row by row without gaps."""
-    rows, columns = x.shape[-2:]
-    return (columns == 1 or x.strides[-1] == x.itemsize) and (
-        rows == 1 or x.strides[-2] == columns * x.itemsize
-    )
+    return multiply
 
 
 def _product(x: Any, y: Any) -> Any:
-    """NumPy's matmul of operands laid out so that the layouts they came in change no bit.
+    """The products of matrices, by code whose results do not depend on the layout of the operands.
 
-    Matrices go by rows if they are small, else by rows or by columns. A matrix that meets a vector stays by
-    rows or by columns, as it is: to transpose it would take 15 times as long as the product.
+    NumPy multiplies integers, and complex numbers once they lie row by row: BLAS adds in an order that
+    depends on the layout, and on whether the second operand is the first transposed.
     """
     x, y = np.asarray(x), np.asarray(y)
-    if x.dtype.kind not in "fc":
+    if x.dtype != y.dtype:
+        dtype = np.result_type(x, y)
+        x, y = x.astype(dtype), y.astype(dtype)
+    if x.dtype in DTYPES:
+        return _multiply()(x, y)
+    if x.dtype.kind != "c":
         return np.matmul(x, y)
-    rows, columns = x.shape[-2], y.shape[-1]
-    transposed = 1 in (rows, columns) or rows * x.shape[-1] * columns > SMALL
-    x, y = _laid_out(x, transposed), _laid_out(y, transposed)
-    if rows == columns > 1 and np.may_share_memory(x, y):
-        y = y.copy("K")  # NumPy would call syrk for an array and its own transpose
     with np.errstate(invalid="ignore"):  # OpenBLAS's kernels raise the flag on lanes they do not store
-        return np.matmul(x, y)
-
-
-def _laid_out(x: Array, transposed: bool) -> Array:
-    if _by_rows(x) or (transposed and _by_rows(x.mT)):
-        return x
-    return np.ascontiguousarray(x)
+        return np.matmul(np.ascontiguousarray(x), np.ascontiguousarray(y))
 
 
 matmul: Op = primitive(

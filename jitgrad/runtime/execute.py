@@ -1,9 +1,8 @@
-"""A graph to a function of arrays: fuse it, load its kernels, run the steps in straight-line code."""
+"""A graph to a function of arrays: fuse it, load its kernels, write down its plan, bind that."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,8 +10,13 @@ import numpy as np
 
 from jitgrad.fuse import fuse
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value, toposort
+from jitgrad.machine import threads
 from jitgrad.program import LOAD, Call, Kernel, Program
-from jitgrad.runtime import buffers, kernels, threads
+from jitgrad.runtime import kernels
+from jitgrad.runtime.binding import Run, bound
+from jitgrad.runtime.plan import Buffer, Launch, LibraryCall, Operand, Params, Plan, Product, Result, Step
+from jitgrad.runtime.products import product_layout
+from jitgrad.runtime.reuse import may_overwrite
 from jitgrad.targets.cpu import words
 from jitgrad.targets.emit import emit
 from jitgrad.targets.source import Parameter, Source
@@ -42,30 +46,51 @@ class Compiled:
     output. Arrays that the graph captured are read when it is called.
     """
 
-    def __init__(self, graph: Graph, strides: Sequence[tuple[int, ...] | None], fastmath: bool) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        strides: Sequence[tuple[int, ...] | None],
+        donated: Collection[int],
+        fastmath: bool,
+    ) -> None:
         self.graph = graph
         self.program = fuse(graph, _element_strides(graph, strides))
         self.steps: list[KernelStep | Call] = [
             _prepared(step, fastmath) if isinstance(step, Kernel) else step for step in self.program.steps
         ]
-        self._run = _assembled(self)
+        self.plan = _Planner(self.program, self.steps, donated).plan()
+        self._run: Run | None = None
 
     def __call__(self, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        return self._run(*arrays)
+        if self._run is None:
+            self._run = bound(self.plan, self.loaded)
+        results: list[np.ndarray[Any, Any]] = self._run(arrays)
+        return results
+
+    @property
+    def loaded(self) -> list[kernels.Loaded]:
+        return [step.loaded for step in self.kernels]
 
     @property
     def kernels(self) -> list[KernelStep]:
         return [step for step in self.steps if isinstance(step, KernelStep)]
 
 
-def compile_graph(graph: Graph, strides: Sequence[tuple[int, ...] | None] | None = None) -> Compiled:
-    """Compile a graph; `strides` are the bytes of inputs that are not C-contiguous, None for the others."""
-    return Compiled(graph, strides or [None] * len(graph.inputs), fastmath=False)
+def compile_graph(
+    graph: Graph, strides: Sequence[tuple[int, ...] | None] | None = None, donated: Collection[int] = ()
+) -> Compiled:
+    """Compile a graph; `strides` are the bytes of inputs that are not C-contiguous, None for the others.
+
+    Results may be written into the inputs at the places `donated`.
+    """
+    return Compiled(graph, strides or [None] * len(graph.inputs), donated, fastmath=False)
 
 
-def compile_fast(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> Compiled:
+def compile_fast(
+    graph: Graph, strides: Sequence[tuple[int, ...] | None], donated: Collection[int] = ()
+) -> Compiled:
     """Compile a graph whose arithmetic may be contracted and reassociated."""
-    return Compiled(graph, strides, fastmath=True)
+    return Compiled(graph, strides, donated, fastmath=True)
 
 
 def _element_strides(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> dict[Node, tuple[int, ...]]:
@@ -96,114 +121,111 @@ def estimated_seconds(kernel: Kernel) -> float:
     return elements * (cost * SECONDS_PER_COST + moved * SECONDS_PER_BYTE)
 
 
-# Straight-line code -----------------------------------------------------------------------------------
+# Plans ------------------------------------------------------------------------------------------------
 
 
-class _Assembly:
-    """The text of one Python function that runs all steps, and the objects that it names."""
+class _Planner:
+    """Numbers the arrays of a program and writes its steps down."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(
+        self, program: Program, steps: Sequence[KernelStep | Call], donated: Collection[int]
+    ) -> None:
         self.program = program
-        self.lines: list[str] = []
-        self.scope: dict[str, Any] = {}
-        self.names: dict[Node, str] = {node: f"a{i}" for i, node in enumerate(program.inputs)}
+        self.steps = steps
+        captured = dict.fromkeys(
+            node for step in steps for node in _reads(step) if node.op is CAPTURE
+        ) | dict.fromkeys(node for node in program.outputs if node.op is CAPTURE)
+        self.captured = tuple(node.param("value").array for node in captured)
+        self.given = len(program.inputs) + len(captured)
+        self.slots = {node: slot for slot, node in enumerate((*program.inputs, *captured))}
+        self.writable = {program.inputs[place] for place in donated}
 
-    def bind(self, prefix: str, value: Any) -> str:
-        name = f"{prefix}{len(self.scope)}"
-        self.scope[name] = value
-        return name
+    def plan(self) -> Plan:
+        dead = _releases(self.program, self.steps)
+        steps = [self.step(step, released) for step, released in zip(self.steps, dead, strict=True)]
+        taken: set[Node] = set()
+        results = tuple(self.result(node, taken) for node in self.program.outputs)
+        return Plan(len(self.program.inputs), self.captured, tuple(steps), results)
 
-    def buffer(self, node: Node) -> str:
-        """The variable that holds a node's array."""
-        if node.op is CAPTURE and node not in self.names:
-            self.names[node] = self.bind("captured", node.param("value").array)
-        return self.names[node]
+    def step(self, step: KernelStep | Call, dead: Sequence[Node]) -> Step:
+        return self.launch(step, dead) if isinstance(step, KernelStep) else self.call(step.node, dead)
 
-    def allocate(self, node: Node) -> None:
-        self.names[node] = f"b{len(self.names)}"
-        self.lines.append(f"{self.names[node]} = {self._empty(node.shape, node.dtype)}")
+    def enter(self, node: Node) -> int:
+        return self.slots.setdefault(node, len(self.slots))
 
-    def _empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str:
-        large = int(np.prod(shape)) * dtype.itemsize >= buffers.SMALLEST_BYTES
-        make = self.bind("empty", buffers.empty if large else np.empty)
-        return f"{make}({shape}, {self.bind('dtype', dtype)})"
+    def released(self, dead: Sequence[Node]) -> tuple[int, ...]:
+        return tuple(self.slots[node] for node in dead if self.slots[node] >= self.given)
 
-    def kernel(self, step: KernelStep) -> None:
-        for target in step.kernel.targets:
-            self.allocate(target)
-        layout = _Layout.of(step)
-        launcher = threads.launcher()
-        if layout.scratch:
-            self.lines.append(f"scratch = {self._empty((layout.scratch,), np.dtype(np.uint8))}")
-        works: list[str] = []
-        for parameter in step.source.parameters:
-            if parameter.kind == "work":
-                works.append(f"w{len(works)}")
-                self.lines.append(f"{works[-1]} = {self._empty((parameter.value,), parameter.dtype)}")
-        arrays = [self.buffer(p.value) for p in step.source.parameters if p.kind in ("input", "output")]
-        make = self.bind("block", layout.block.from_buffer_copy)
-        self.lines.append(f"block = {make}({self.bind('template', layout.template)})")
-        bind = self.bind("bind", launcher.bind)
-        if layout.scratch:
-            self.lines.append(f"{bind}(block, 4, scratch)")
-        self.lines.append(f"{bind}(block, {threads.ARGS}, {', '.join(arrays + works)})")
-        short = step.seconds < HOLD_GIL_SECONDS
-        launch = self.bind("launch", launcher.launch_holding_gil if short else launcher.launch)
-        self.lines.append(f"{launch}(block)")
+    def launch(self, step: KernelStep, dead: Sequence[Node]) -> Launch:
+        makes = self.makes(step.kernel, dead)
+        parameters = step.source.parameters
+        content, scratch_bytes = _content(step)
+        return Launch(
+            step.loaded.key,
+            step.source.has_finish,
+            content,
+            step.seconds < HOLD_GIL_SECONDS,
+            scratch_bytes,
+            tuple(self.slots[p.value] for p in parameters if p.kind in ("input", "output")),
+            tuple((p.value, p.dtype) for p in parameters if p.kind == "work"),
+            makes,
+            self.released(dead),
+        )
 
-    def call(self, node: Node) -> None:
-        operands: list[str] = []
-        views: list[Callable[[Any], Any]] = []
-        for arg in node.args:
-            base, view = _view(arg)
-            operands.append(
-                self.bind("constant", literal_value(base)) if base.op is LITERAL else self.buffer(base)
-            )
-            views.append(view)
-        run = self.bind("call", _library_call(node, views))
-        self.names[node] = f"b{len(self.names)}"
-        self.lines.append(f"{self.names[node]} = {run}({', '.join(operands)})")
+    def makes(self, kernel: Kernel, dead: Sequence[Node]) -> tuple[Buffer, ...]:
+        """The arrays that a kernel writes, those that it may overwrite in place of new ones."""
+        free = [node for node in dead if node in self.writable]
+        buffers: list[Buffer] = []
+        for store in (*kernel.stores, *kernel.epilogue):
+            node = store.target
+            over = next((old for old in free if may_overwrite(kernel, old, store)), None)
+            if over is not None:
+                free.remove(over)
+            instead = None if over is None else self.slots[over]
+            buffers.append(Buffer(self.enter(node), node.shape, node.dtype, instead))
+            self.writable.add(node)
+        return tuple(buffers)
 
-    def release(self, last_use: dict[Node, int], step: int) -> None:
-        """Drop the intermediates that no later step reads, so that the pool hands their memory out again."""
-        for node, at in last_use.items():
-            if at == step and node in self.names and node.op is not INPUT and node.op is not CAPTURE:
-                self.lines.append(f"del {self.names[node]}")
+    def call(self, node: Node, dead: Sequence[Node]) -> Product | LibraryCall:
+        operands = tuple(map(self.operand, node.args))
+        buffers = [_view(arg)[0] for arg in node.args]
+        layout = product_layout(node, buffers, operands, self.program.strides)
+        slot = self.enter(node)
+        released = self.released(dead)
+        if layout is not None:
+            self.writable.add(node)
+            x, y = operands
+            return Product((x, y), layout, Buffer(slot, node.shape, node.dtype), released)
+        return LibraryCall(node.op.name, node.params, operands, node.dtype, node.where, slot, released)
 
-    def result(self, node: Node, given: set[Node]) -> str:
+    def operand(self, node: Node) -> Operand:
+        base, views = _view(node)
+        if base.op is LITERAL:
+            return Operand(None, literal_value(base), views)
+        return Operand(self.slots[base], None, views)
+
+    def result(self, node: Node, taken: set[Node]) -> Result:
         if node.op is LITERAL:
-            return f"{self.bind('array', np.array)}({self.bind('constant', literal_value(node))})"
-        name = self.buffer(node)
-        if node in given or node.op is INPUT or node.op is CAPTURE:
-            return f"{self.bind('array', np.array)}({name}, order='C')"
-        given.add(node)
-        return name
+            return Result(None, literal_value(node))
+        copies = node in taken or node.op in (INPUT, CAPTURE)
+        taken.add(node)
+        return Result(self.slots[node], copies=copies)
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """An argument block: its ctypes type, its content but for addresses, the scratch bytes of all slots."""
-
-    block: Any
-    template: bytes
-    scratch: int
-
-    @staticmethod
-    def of(step: KernelStep) -> _Layout:
-        source = step.source
-        content = [0] * (threads.ARGS + len(source.parameters))
-        grain, slots = _grain(source.units, step.seconds)
-        bytes_per_slot = 0
-        for place, parameter in enumerate(source.parameters, threads.ARGS):
-            if parameter.kind in ("size", "literal"):
-                content[place] = words(parameter)
-            elif parameter.kind == "temp":
-                content[place] = bytes_per_slot
-                bytes_per_slot += _padded_bytes(parameter)
-        content[:6] = [step.loaded.kernel, step.loaded.finish, source.units, grain, 0, bytes_per_slot]
-        kind = ctypes.c_int64 * len(content)
-        scratch = bytes_per_slot * slots + ALIGNMENT if bytes_per_slot else 0
-        return _Layout(kind, bytes(kind(*content)), scratch)
+def _content(step: KernelStep) -> tuple[tuple[int, ...], int]:
+    """The words of a kernel's argument block but for addresses, and the scratch bytes of all slots."""
+    parameters = step.source.parameters
+    content = [0] * (threads.ARGS + len(parameters))
+    grain, slots = _grain(step.source.units, step.seconds)
+    bytes_per_slot = 0
+    for place, parameter in enumerate(parameters, threads.ARGS):
+        if parameter.kind in ("size", "literal"):
+            content[place] = words(parameter)
+        elif parameter.kind == "temp":
+            content[place] = bytes_per_slot
+            bytes_per_slot += _padded_bytes(parameter)
+    content[: threads.ARGS] = [0, 0, step.source.units, grain, 0, bytes_per_slot]
+    return tuple(content), bytes_per_slot * slots + ALIGNMENT if bytes_per_slot else 0
 
 
 def _padded_bytes(parameter: Parameter) -> int:
@@ -220,61 +242,26 @@ def _grain(units: int, seconds: float) -> tuple[int, int]:
     return grain, min(threads.MAX_THREADS, -(-units // grain))
 
 
-def _view(node: Node) -> tuple[Node, Callable[[Any], Any]]:
-    """The buffer under a chain of free views, and the function that applies the chain to its array."""
-    chain: list[Node] = []
+def _view(node: Node) -> tuple[Node, tuple[tuple[str, Params], ...]]:
+    """The buffer under a chain of free views, and the chain from it on."""
+    chain: list[tuple[str, Params]] = []
     while node.op.kind == "view" and len(node.args) == 1:
-        chain.append(node)
+        chain.append((node.op.name, node.params))
         node = node.args[0]
-    if not chain:
-        return node, lambda array: array
-
-    def apply(array: Any) -> Any:
-        for view in reversed(chain):
-            array = view.op.numpy(array, **dict(view.params))
-        return array
-
-    return node, apply
+    return node, tuple(reversed(chain))
 
 
-def _library_call(node: Node, views: list[Callable[[Any], Any]]) -> Callable[..., Any]:
-    params, dtype, function, where = dict(node.params), node.dtype, node.op.numpy, node.where
-
-    def call(*operands: Any) -> Any:
-        try:
-            with np.errstate(all="ignore"):
-                value = function(*(view(x) for view, x in zip(views, operands, strict=True)), **params)
-        except (IndexError, ValueError) as error:
-            raise type(error)(f"{node.op.name} at {where}: {error}" if where else str(error)) from None
-        result = np.asarray(value, dtype, order="C")
-        return result if result.base is None else result.copy()
-
-    return call
+def _reads(step: KernelStep | Call) -> list[Node]:
+    """The nodes whose arrays a step reads or makes."""
+    if isinstance(step, KernelStep):
+        return [p.value for p in step.source.parameters if p.kind in ("input", "output")]
+    return [node for node in (step.node, *(_view(a)[0] for a in step.node.args)) if node.op is not LITERAL]
 
 
-def _last_uses(compiled: Compiled) -> dict[Node, int]:
-    last: dict[Node, int] = {}
-    for place, step in enumerate(compiled.steps):
-        if isinstance(step, KernelStep):
-            read = [p.value for p in step.source.parameters if p.kind in ("input", "output")]
-        else:
-            read = [step.node, *(_view(a)[0] for a in step.node.args)]
-        last.update(dict.fromkeys(read, place))
-    return {node: place for node, place in last.items() if node not in compiled.program.outputs}
-
-
-def _assembled(compiled: Compiled) -> Callable[..., list[np.ndarray[Any, Any]]]:
-    assembly = _Assembly(compiled.program)
-    last_use = _last_uses(compiled)
-    for place, step in enumerate(compiled.steps):
-        if isinstance(step, KernelStep):
-            assembly.kernel(step)
-        else:
-            assembly.call(step.node)
-        assembly.release(last_use, place)
-    given: set[Node] = set()
-    results = ", ".join(assembly.result(node, given) for node in compiled.program.outputs)
-    arguments = ", ".join(f"a{i}" for i in range(len(compiled.program.inputs)))
-    body = "\n    ".join([*assembly.lines, f"return [{results}]"])
-    exec(compile(f"def run({arguments}):\n    {body}\n", "<jitgrad program>", "exec"), assembly.scope)
-    return assembly.scope["run"]  # type: ignore[no-any-return]
+def _releases(program: Program, steps: Sequence[KernelStep | Call]) -> list[list[Node]]:
+    """For each step, the nodes that no later step and no result reads."""
+    last = {node: place for place, step in enumerate(steps) for node in _reads(step)}
+    dead: list[list[Node]] = [[] for _ in steps]
+    for node in last.keys() - set(program.outputs):
+        dead[last[node]].append(node)
+    return [sorted(nodes, key=lambda node: node.number) for nodes in dead]

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from jitgrad.machine import cache, code
+from jitgrad.machine import cache, code, threads
 from jitgrad.targets import cpu
 from jitgrad.targets.source import Source
 
 _loaded: dict[str, Loaded] = {}
-_loading = threading.Lock()
+_locks: dict[str, threading.Lock] = {}  # by key: a thread waits for what another is loading
+_counting = threading.Lock()
 
 
 @dataclass(slots=True)
@@ -42,30 +45,64 @@ def kernel_key(source: Source) -> str:
 
 def load(source: Source) -> Loaded:
     """The kernel's addresses; equal sources share one compiled kernel."""
-    key = kernel_key(source)
-    found = _loaded.get(key)
-    if found is not None:
-        counters.from_memory += 1
-        return found
-    with _loading:
+    return load_all([source])[0]
+
+
+def load_all(sources: Sequence[Source]) -> list[Loaded]:
+    """The addresses of several kernels; those that have to be compiled are compiled side by side."""
+    keys = [kernel_key(source) for source in sources]
+    wanted = {key: source for key, source in zip(keys, sources, strict=True) if key not in _loaded}
+    _count(from_memory=len(sources) - len(wanted))
+    new = {key: source for key, source in wanted.items() if load_stored(key, source.has_finish) is None}
+    if len(new) > 1 and threads.get_num_threads() > 1:
+        with ThreadPoolExecutor(min(len(new), threads.get_num_threads())) as pool:
+            list(pool.map(_compile, new.keys(), new.values()))
+    else:
+        for key, source in new.items():
+            _compile(key, source)
+    return [_loaded[key] for key in keys]
+
+
+def load_stored(key: str, has_finish: bool) -> Loaded | None:
+    """The addresses of a kernel of which only the key is known; None where the disk no longer has it."""
+    with _lock_of(key):
         if key not in _loaded:
-            _loaded[key] = _load(key, source)
+            found = code.load_stored(key, _names(key, has_finish))
+            if found is None:
+                return None
+            _loaded[key] = _entry(key, found)
+            _count(from_disk=1)
         return _loaded[key]
 
 
-def _load(key: str, source: Source) -> Loaded:
-    symbol = f"jitgrad_{key}"
-    names = [f"{symbol}_kernel", *([f"{symbol}_finish"] if source.has_finish else [])]
-
+def _compile(key: str, source: Source) -> None:
     def compile_now() -> tuple[str, bytes]:
         path = cache.source_path(key)
         filename = str(path) if path is not None else f"<jitgrad kernel {key}>"
-        return cpu.module_text(source), cpu.object_code(source, symbol, filename)
+        return cpu.module_text(source), cpu.object_code(source, f"jitgrad_{key}", filename)
 
-    found = code.load(key, names, "kernel", compile_now)
-    if found.from_disk:
-        counters.from_disk += 1
-    else:
-        counters.compiled += 1
-    finish = found.addresses[names[-1]] if source.has_finish else 0
-    return Loaded(key, found.addresses[names[0]], finish)
+    with _lock_of(key):
+        if key not in _loaded:
+            names = _names(key, source.has_finish)
+            _loaded[key] = _entry(key, code.load_compiled(key, names, "kernel", compile_now))
+            _count(compiled=1)
+
+
+def _lock_of(key: str) -> threading.Lock:
+    return _locks.setdefault(key, threading.Lock())
+
+
+def _count(compiled: int = 0, from_disk: int = 0, from_memory: int = 0) -> None:
+    with _counting:
+        counters.compiled += compiled
+        counters.from_disk += from_disk
+        counters.from_memory += from_memory
+
+
+def _entry(key: str, found: code.Code) -> Loaded:
+    kernel, *finish = found.addresses.values()
+    return Loaded(key, kernel, finish[0] if finish else 0)
+
+
+def _names(key: str, has_finish: bool) -> list[str]:
+    return [f"jitgrad_{key}_kernel", *([f"jitgrad_{key}_finish"] if has_finish else [])]

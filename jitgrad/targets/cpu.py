@@ -1,11 +1,8 @@
-"""Emitted source to object code for this machine's CPU: numba types and lowers it, LLVM vectorises it."""
+"""Emitted source to object code for this machine's CPU: `frontend` lowers it, LLVM vectorises it."""
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,21 +15,11 @@ WORD_BYTES = 8
 
 
 def module_text(source: Source) -> str:
-    """The emitted functions with the imports that they need: a Python module."""
-    used = set(re.findall(r"\b([a-z_0-9]+)\(", source.text))
-    dtypes = sorted(
-        used & {"bool_", *(f"{k}{b}" for k in ("int", "uint") for b in (8, 16, 32, 64)), "float32", "float64"}
-    )
-    spans = sorted(
-        n
-        for n in used
-        if re.fullmatch(r"offset|inside|(sum|prod|max|min|any|all)_(of|block|columns|lanes|rows)", n)
-    )
-    python = {"kernel", "finish", "range", "abs", *dtypes, *spans}
-    math = sorted(used - python)
-    lines = [f"from numpy import {', '.join(dtypes)}"] if dtypes else []
-    lines += [f"from jitgrad.targets.dialect import {', '.join(spans)}"] if spans else []
-    lines += [f"from jitgrad.vmath import {', '.join(math)}"] if math else []
+    """The emitted functions with the imports that they need: a Python module that runs on `dialect.Span`s."""
+    used = set(re.findall(r"\b([a-z_0-9]+)\(", source.text)) - {"kernel", "finish", "range", "abs"}
+    dtypes = {name for name in used if re.fullmatch(r"bool_|u?int\d+|float\d+", name)}
+    imports = {"numpy": dtypes, "jitgrad.targets.dialect": used - dtypes}
+    lines = [f"from {module} import {', '.join(sorted(names))}" for module, names in imports.items() if names]
     return HEADER + "\n".join(lines) + "\n\n\n" + source.text
 
 
@@ -44,19 +31,14 @@ def signature_text(parameters: tuple[Parameter, ...]) -> str:
 def compile_kernel(source: Source, symbol: str, filename: str) -> str:
     """LLVM IR that exports `<symbol>_kernel` and, if the text has one, `<symbol>_finish`, each as void(int64
     *args, int64 lo, int64 hi, char *scratch)."""
-    from jitgrad.targets import numba_frontend
+    from jitgrad.targets import frontend
 
-    module = ModuleType(symbol)
-    exec(compile(module_text(source), filename, "exec"), module.__dict__)
-    names = [name for name in ("kernel", "finish") if name in module.__dict__]
-    functions: dict[str, Callable[..., Any]] = {name: module.__dict__[name] for name in names}
-    assert all(inspect.isfunction(f) for f in functions.values())
-    return numba_frontend.llvm_ir(functions, source, symbol)
+    return frontend.llvm_ir(source, symbol, filename)
 
 
 def object_code(source: Source, symbol: str, filename: str) -> bytes:
     """Object code of what `compile_kernel` returns."""
-    from jitgrad.vmath import library
+    from jitgrad.targets import library
 
     return native.compile_ir(compile_kernel(source, symbol, filename), library)
 

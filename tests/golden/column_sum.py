@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_columns
-from jitgrad.vmath import minimum
+from jitgrad.targets.dialect import minimum, offset, sum_columns
 
 
 def kernel(lo, hi, x0, y0, p0, n, rows, c0):

@@ -1,8 +1,7 @@
 """A kernel made by jitgrad."""
 
 from numpy import int64
-from jitgrad.targets.dialect import max_of, offset, sum_of
-from jitgrad.vmath import exp, log, select
+from jitgrad.targets.dialect import exp, log, max_of, offset, select, sum_of
 
 
 def kernel(lo, hi, x0, x1, y0, y1, y2, p0, t0, t1, w0, t2, n, s0, rows, c0, c1, c2, c3):

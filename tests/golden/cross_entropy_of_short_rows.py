@@ -1,8 +1,7 @@
 """A kernel made by jitgrad."""
 
 from numpy import int64
-from jitgrad.targets.dialect import max_lanes, offset, sum_lanes, sum_of
-from jitgrad.vmath import exp, log, minimum, select
+from jitgrad.targets.dialect import exp, log, max_lanes, minimum, offset, select, sum_lanes, sum_of
 
 
 def kernel(lo, hi, x0, x1, y0, y1, y2, p0, s0, s1, t0, t1, t2, w0, s2, s3, s4, t3, s5, s6, s7, n, d0, rows, c0, c1, c2, c3):

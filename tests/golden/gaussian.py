@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_block, sum_of
-from jitgrad.vmath import exp, minimum
+from jitgrad.targets.dialect import exp, minimum, offset, sum_block, sum_of
 
 
 def kernel(lo, hi, x0, x1, x2, x3, y0, y1, y2, p0, t0, n, c0):

@@ -1,8 +1,7 @@
 """A kernel made by jitgrad."""
 
 from numpy import int32, int64
-from jitgrad.targets.dialect import max_block, max_of, offset, sum_block, sum_of
-from jitgrad.vmath import floor_divide, minimum, remainder
+from jitgrad.targets.dialect import floor_divide, max_block, max_of, minimum, offset, remainder, sum_block, sum_of
 
 
 def kernel(lo, hi, x0, x1, y0, y1, y2, y3, p0, p1, t0, n, c0, c1, c2):

@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_columns, sum_of
-from jitgrad.vmath import minimum, sqrt
+from jitgrad.targets.dialect import minimum, offset, sqrt, sum_columns, sum_of
 
 
 def kernel(lo, hi, x0, x1, x2, y0, y1, y2, p0, p1, w0, t0, t1, t2, t3, t4, t5, n, rows, c0, c1, c2, c3, c4, c5):

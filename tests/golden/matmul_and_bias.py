@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_columns, sum_lanes, sum_of, sum_rows
-from jitgrad.vmath import minimum, tanh
+from jitgrad.targets.dialect import minimum, offset, sum_columns, sum_lanes, sum_of, sum_rows, tanh
 
 
 def kernel(lo, hi, x0, x1, y0, y1, y2, p0, p1, t0, t1, w0, s0, n, d0, rows, c0):

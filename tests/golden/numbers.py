@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset
-from jitgrad.vmath import cos, minimum, sin
+from jitgrad.targets.dialect import cos, minimum, offset, sin
 
 
 def kernel(lo, hi, x0, x1, y0, y1, y2, n, c0):

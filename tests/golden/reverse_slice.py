@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_block, sum_of
-from jitgrad.vmath import minimum
+from jitgrad.targets.dialect import minimum, offset, sum_block, sum_of
 
 
 def kernel(lo, hi, x0, y0, p0, t0, n, o0, s0, o1):
@@ -25,8 +24,7 @@ def finish(lo, hi, x0, y0, p0, t0, n, o0, s0, o1):
 
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import inside, offset
-from jitgrad.vmath import maximum, minimum
+from jitgrad.targets.dialect import inside, maximum, minimum, offset
 
 
 def kernel(lo, hi, x0, y0, n, o0, s0, e0, e1, o1, s1, o2, s2, s3, o3, s4, s5, c0):

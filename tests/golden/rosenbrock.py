@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_block, sum_of
-from jitgrad.vmath import minimum
+from jitgrad.targets.dialect import minimum, offset, sum_block, sum_of
 
 
 def kernel(lo, hi, x0, y0, y1, p0, t0, n, o0, c0, c1):
@@ -35,8 +34,7 @@ def finish(lo, hi, x0, y0, y1, p0, t0, n, o0, c0, c1):
 
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import inside, offset
-from jitgrad.vmath import maximum, minimum, select
+from jitgrad.targets.dialect import inside, maximum, minimum, offset, select
 
 
 def kernel(lo, hi, x0, x1, y0, n, o0, e0, e1, s0, o1, s1, c0, c1):

@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_of
-from jitgrad.vmath import exp
+from jitgrad.targets.dialect import exp, offset, sum_of
 
 
 def kernel(lo, hi, x0, y0, y1, p0, t0, w0, n, s0, rows):

@@ -1,7 +1,6 @@
 """A kernel made by jitgrad."""
 
-from jitgrad.targets.dialect import offset, sum_block, sum_of
-from jitgrad.vmath import minimum, select
+from jitgrad.targets.dialect import minimum, offset, select, sum_block, sum_of
 
 
 def kernel(lo, hi, x0, x1, y0, y1, y2, p0, t0, n, c0, c1, c2):

@@ -32,8 +32,8 @@ import warnings
 from collections.abc import Iterator
 
 from jitgrad.errors import JitgradWarning
-from jitgrad.runtime import launcher as _launcher
-from jitgrad.runtime.launcher import DONE, MUTEX, STATE_WORDS, STOP, WORK, WORKERS, Launcher, Pool
+from jitgrad.machine import launcher as _launcher
+from jitgrad.machine.launcher import DONE, MUTEX, STATE_WORDS, STOP, WORK, WORKERS, Launcher, Pool
 
 MAX_THREADS = 128
 """The most threads of a launch, the caller included; scratch for so many slots is always enough."""

@@ -1,6 +1,6 @@
 """Turn the parallel launcher, which stands beside this file as LLVM IR, into Python callables.
 
-`jitgrad.runtime.threads` says what a launch does. The calls that Python makes are built-ins written in the
+`jitgrad.machine.threads` says what a launch does. The calls that Python makes are built-ins written in the
 same IR: one costs 0.02 us holding the GIL and 0.06 us releasing it, where ctypes takes 0.09 to 0.21 us.
 """
 
@@ -49,7 +49,7 @@ _POOL_FUNCTIONS = ("thread", "state", "stop", "claim", "release")
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What `jitgrad.runtime.threads` manages the native pool with."""
+    """What `jitgrad.machine.threads` manages the native pool with."""
 
     thread: int
     state: ctypes.Array[ctypes.c_int64]

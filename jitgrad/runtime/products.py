@@ -1,0 +1,64 @@
+"""A matrix product of a program, as a launch that reads its operands where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.ir import LITERAL, Node
+from jitgrad.ops.linear import DTYPES, matmul
+from jitgrad.ops.table import OPS
+from jitgrad.runtime.plan import Operand
+
+Array = np.ndarray[Any, Any]
+
+
+def product_layout(
+    node: Node, buffers: Sequence[Node], operands: Sequence[Operand], strides: Mapping[Node, tuple[int, ...]]
+) -> tuple[Any, ...] | None:
+    """Return what `products.plan` takes for a node whose arguments are views of buffers.
+
+    It is None where the product is left to NumPy. ``strides`` holds the element strides of buffers that are
+    not C-contiguous.
+    """
+    if node.op is not matmul or any(x.dtype != node.dtype for x in node.args):
+        return None
+    if node.dtype not in DTYPES or any(buffer.op is LITERAL for buffer in buffers):
+        return None
+    x, y = (_layout(buffer, operand, strides) for buffer, operand in zip(buffers, operands, strict=True))
+    if x is None or y is None:
+        return None
+    (x_strides, x_start), (y_strides, y_start) = x, y
+    shapes = [arg.shape for arg in node.args]
+    return shapes[0], x_strides, shapes[1], y_strides, node.dtype, x_start, y_start
+
+
+def _layout(
+    buffer: Node, operand: Operand, strides: Mapping[Node, tuple[int, ...]]
+) -> tuple[tuple[int, ...], int] | None:
+    """Strides of a view of a buffer and where it starts, in bytes; None if it is no view but a copy."""
+    array = _stand_in(buffer, strides.get(buffer))
+    seen = array
+    for name, params in operand.views:
+        seen = OPS[name].numpy(seen, **dict(params))
+    if not np.may_share_memory(seen, array) and seen.size:
+        return None
+    return seen.strides, _address(seen) - _address(array)
+
+
+def _stand_in(buffer: Node, strides: tuple[int, ...] | None) -> Array:
+    """An array of a buffer's layout, with any content."""
+    if strides is None or 0 in buffer.shape:
+        return np.empty(buffer.shape, buffer.dtype)
+    reaches = [(n - 1) * s for n, s in zip(buffer.shape, strides, strict=True)]
+    before = -sum(r for r in reaches if r < 0)
+    memory = np.empty(before + sum(r for r in reaches if r > 0) + 1, buffer.dtype)
+    in_bytes = [s * buffer.dtype.itemsize for s in strides]
+    return np.lib.stride_tricks.as_strided(memory[before:], buffer.shape, in_bytes)
+
+
+def _address(array: Array) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address

@@ -1,0 +1,121 @@
+"""Spans of typed memory and counted loops, written as LLVM instructions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+
+from jitgrad.vmath.value import Kind, Value
+
+WORD = Kind("int", 64)
+BOOL, BYTE = Kind("bool", 1), Kind("uint", 8)
+_FAMILIES = {"f": "float", "i": "int", "u": "uint"}
+
+
+def kind_of(dtype: np.dtype[Any]) -> Kind:
+    """Return the kind of a dtype's values."""
+    return BOOL if dtype.kind == "b" else Kind(_FAMILIES[dtype.kind], 8 * dtype.itemsize)
+
+
+def stored(kind: Kind) -> Kind:
+    """Return what memory holds for a value of this kind: a truth value takes a byte."""
+    return BYTE if kind == BOOL else kind
+
+
+def word(builder: ir.IRBuilder, number: Value | int) -> Value:
+    """Return a size or position as a value."""
+    return number if isinstance(number, Value) else Value(builder, WORD.llvm(number), WORD)
+
+
+@dataclass(frozen=True, slots=True)
+class Scopes:
+    """What LLVM may assume of an access: it touches `own`, and nothing that the scopes of `others` cover."""
+
+    own: ir.MDValue | None
+    others: ir.MDValue | None
+
+    def mark(self, access: ir.Instruction) -> None:
+        for name, scopes in (("alias.scope", self.own), ("noalias", self.others)):
+            if scopes is not None:
+                access.set_metadata(name, scopes)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Elements of one kind from an address on, read by `span[i]` and written by `span[i] = value`.
+
+    Indices count elements also where the kind has several lanes, which is a vector of neighbours.
+    """
+
+    builder: ir.IRBuilder
+    raw: ir.Value
+    kind: Kind
+    scopes: Scopes | None = None
+
+    def offset(self, elements: Value | int) -> Span:
+        """Return the span that begins `elements` further on."""
+        return replace(self, raw=self._address(elements))
+
+    def vectors(self, lanes: int) -> Span:
+        """Return the same memory, so many elements at a time."""
+        return replace(self, kind=replace(stored(self.kind), lanes=lanes))
+
+    def _address(self, place: Value | int) -> ir.Value:
+        # Not inbounds: the first element of a row may lie outside where all loads are guarded.
+        element = stored(self.kind).element
+        return self.builder.gep(self.raw, [word(self.builder, place).raw], source_etype=element)
+
+    def _mark(self, access: ir.Instruction) -> None:
+        access.align = self.kind.bits // 8 or 1
+        if self.scopes is not None:
+            self.scopes.mark(access)
+
+    def __getitem__(self, place: Value | int) -> Value:
+        kind = stored(self.kind)
+        loaded = self.builder.load(self._address(place), typ=kind.llvm)
+        self._mark(loaded)
+        value = Value(self.builder, loaded, kind)
+        return value != 0 if self.kind == BOOL else value
+
+    def __setitem__(self, place: Value | int, value: Value) -> None:
+        assert value.kind == self.kind, f"{value.kind} is stored where {self.kind} belongs"
+        self._mark(self.builder.store(value.astype(stored(self.kind)).raw, self._address(place)))
+
+
+@contextmanager
+def counted(builder: ir.IRBuilder, low: Value | int, high: Value | int) -> Iterator[Value]:
+    """Write what follows as the body of a loop over low, low + 1, ... below high.
+
+    The test stands at the end, as LLVM's loop passes want it, and once more before the loop.
+    """
+    first, last = word(builder, low), word(builder, high)
+    before = builder.basic_block
+    body, end = (builder.append_basic_block(name) for name in ("loop", "end"))
+    builder.cbranch((first < last).raw, body, end)
+    builder.position_at_end(body)
+    index = builder.phi(WORD.llvm, "i")
+    index.add_incoming(first.raw, before)
+    yield Value(builder, index, WORD)
+    following = Value(builder, builder.add(index, WORD.llvm(1), flags=("nuw", "nsw")), WORD)
+    index.add_incoming(following.raw, builder.basic_block)
+    builder.cbranch((following < last).raw, body, end)
+    builder.position_at_end(end)
+
+
+def folded(low: Value | int, high: Value | int, start: Value, step: Callable[[Value, Value], Value]) -> Value:
+    """Write a loop that passes a value on, total = step(i, total), and return the last one."""
+    builder, before = start.builder, start.builder.basic_block
+    with counted(builder, low, high) as index:
+        total = builder.phi(start.kind.llvm)
+        following = step(index, Value(builder, total, start.kind))
+        after = builder.basic_block
+    result = builder.phi(start.kind.llvm)
+    for phi in (total, result):
+        phi.add_incoming(start.raw, before)
+        phi.add_incoming(following.raw, after)
+    return Value(builder, result, start.kind)
