@@ -14,6 +14,8 @@ if "JITGRAD_CACHE_DIR" not in os.environ:
     # The pytest-xdist workers inherit the variable, so a run compiles each kernel once.
     _OWN_CACHE = os.environ["JITGRAD_CACHE_DIR"] = tempfile.mkdtemp(prefix="jitgrad-test-")
 
+# Tests change what programs are made by; a program from the disk would not show it.
+os.environ.setdefault("JITGRAD_PROGRAM_CACHE", "0")
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")

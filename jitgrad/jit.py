@@ -53,7 +53,7 @@ from jitgrad.transforms import (
 from jitgrad.watch import Watch, watch
 
 Program = Callable[[Sequence[Array]], Sequence[Array]]
-Engine = Callable[[Graph, Sequence[tuple[int, ...] | None]], Program]
+Engine = Callable[..., Program]  # of a graph, the strides of its inputs, and the places of donated ones
 Transform = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 MAX_PROGRAMS = 256  # of one function; the oldest goes first
@@ -88,6 +88,23 @@ def _contiguous(run: Run, places: Sequence[int]) -> Run:
         return run(ready)
 
     return copied if places else run
+
+
+def _donating(run: Run, places: Sequence[int]) -> Run:
+    """The program after a check that the arrays at these places may be overwritten."""
+
+    def checked(arrays: Sequence[Array]) -> Any:
+        for place in places:
+            array = arrays[place]
+            if not array.flags.c_contiguous or not array.flags.writeable:
+                raise ValueError(
+                    f"a donated array at {user_line()} must be C-contiguous and writable. Donate a copy of it"
+                )
+            if any(np.may_share_memory(array, other) for i, other in enumerate(arrays) if i != place):
+                raise ValueError(f"a donated array at {user_line()} shares memory with another argument")
+        return run(arrays)
+
+    return checked if places else run
 
 
 def _title(function: Any) -> str:
@@ -188,6 +205,7 @@ class Function:
         transform: Transform,
         static_argnames: str | Sequence[str] = (),
         engine: Engine = compile_graph,
+        donated: tuple[int, ...] = (),
     ) -> None:
         if not callable(function):
             raise TypeError(f"expected a function at {user_line()}, got {function!r}")
@@ -200,7 +218,8 @@ class Function:
         self._transform = transform
         self._static_positions = static_positions(function, names)
         self._engine = engine
-        self._options = (transform, names, engine)
+        self._donated = donated
+        self._options = (transform, names, engine, donated)
         self._programs = _programs(self)
         self._entries = self._programs.entries
 
@@ -217,7 +236,11 @@ class Function:
         if instance is None or not hasattr(self._function, "__get__"):
             return self
         return Function(
-            self._function.__get__(instance, owner), self._transform, self._static_names, self._engine
+            self._function.__get__(instance, owner),
+            self._transform,
+            self._static_names,
+            self._engine,
+            tuple(i - 1 for i in self._donated if i),
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -290,7 +313,8 @@ class Function:
         found = stored.load(identity) if identity is not None and not traced else None
         if found is not None:
             run = bound(found.program.plan, found.loaded, found.program.outputs)
-            return Entry(_contiguous(run, found.program.copied), outside.settled())
+            run = _contiguous(run, found.program.copied)
+            return Entry(_donating(run, found.program.donated), outside.settled())
 
         def run_once(values: list[Traced]) -> Any:
             args, kwargs = arguments.rebuilt(values)
@@ -298,13 +322,22 @@ class Function:
 
         nodes, leaves, tree = trace(run_once, [i.aval for i in inputs], [i.scalar for i in inputs])
         graph = simplify(Graph(nodes, tuple(leaf for leaf in leaves if isinstance(leaf, Node))))
-        compiled = self._engine(graph, [i.strides for i in inputs])
+        taken = tuple(place for place in self._given_away(arguments) if not inputs[place].scalar)
+        strides = [i.strides for i in inputs]
+        compiled = self._engine(graph, strides, taken) if taken else self._engine(graph, strides)
         outputs = _outputs(leaves, tree)
         copied = tuple(place for place, i in enumerate(inputs) if i.contiguous)
         if identity is not None and isinstance(compiled, Compiled):
-            program = stored.Stored(compiled.plan, outputs, copied)
+            program = stored.Stored(compiled.plan, outputs, copied, taken)
             stored.store(identity, stored.identity_of(self, key), program, _title(self._function))
-        return Entry(_contiguous(_runner(compiled, outputs), copied), outside.settled(), graph, compiled)
+        run = _donating(_contiguous(_runner(compiled, outputs), copied), taken)
+        return Entry(run, outside.settled(), graph, compiled)
+
+    def _given_away(self, arguments: Arguments) -> tuple[int, ...]:
+        """The places of the leaves that results may be written into."""
+        if not self._donated or self._engine not in (compile_graph, compile_fast):
+            return ()
+        return arguments.places(self._donated)
 
     def _identity(self, key: Key) -> Identity | None:
         """What the program for arguments of this kind is kept under on disk, if it is kept."""
@@ -315,7 +348,7 @@ class Function:
 
     def identity_parts(self) -> tuple[Any, ...]:
         """Return what a program of this function depends on."""
-        return repr(self._transform), self._static_names, self._engine.__name__, self._function
+        return repr(self._transform), self._static_names, self._engine.__name__, self._donated, self._function
 
     def warm(self, *args: Any, **kwargs: Any) -> Function:
         """Compile for such arguments without running, and return the function.
@@ -360,7 +393,13 @@ class Function:
 # Public transforms ------------------------------------------------------------------------------------
 
 
-def jit(function: Any = None, *, static_argnames: str | Sequence[str] = (), fastmath: bool = False) -> Any:
+def jit(
+    function: Any = None,
+    *,
+    static_argnames: str | Sequence[str] = (),
+    fastmath: bool = False,
+    donate_argnums: int | Sequence[int] = (),
+) -> Any:
     """Compile a function of arrays.
 
     The function is run once on traced values for each structure, shape and dtype of its arguments; then the
@@ -371,6 +410,10 @@ def jit(function: Any = None, *, static_argnames: str | Sequence[str] = (), fast
     With `fastmath` the arithmetic may be contracted (x * y + z rounds once) and reassociated: results then
     differ in the last bits from those of the exact mode. Of nested transforms the outermost decides.
 
+    The arrays of the arguments with the numbers `donate_argnums` are given away: a result of the same shape
+    and dtype may be written into them, and afterwards their contents are undefined. They must be
+    C-contiguous, writable, and share no memory with other arguments.
+
     >>> import numpy as np
     >>> @jit
     ... def norm(x):
@@ -379,8 +422,8 @@ def jit(function: Any = None, *, static_argnames: str | Sequence[str] = (), fast
     np.float64(5.0)
     """
     if function is None:
-        return partial(jit, static_argnames=static_argnames, fastmath=fastmath)
-    return Function(function, Call(), static_argnames, _engine(fastmath))
+        return partial(jit, static_argnames=static_argnames, fastmath=fastmath, donate_argnums=donate_argnums)
+    return Function(function, Call(), static_argnames, _engine(fastmath), _donated(donate_argnums))
 
 
 def compile(function: Callable[..., Any]) -> Function:
@@ -425,13 +468,14 @@ def value_and_grad(
     *,
     static_argnames: str | Sequence[str] = (),
     fastmath: bool = False,
+    donate_argnums: int | Sequence[int] = (),
 ) -> Any:
     """Turn a function with a floating-point result into one that returns (value, gradient), in one program.
 
     The gradient has the structure, shapes and dtypes of the argument with number `argnums`, or is a tuple of
     several for a tuple. With `has_aux` the function returns (value, aux), and the result is
     ((value, aux), gradient). Raises TypeError for a result that is no floating-point number and for arguments
-    that are not floating-point. `fastmath` is that of `jit`.
+    that are not floating-point. `fastmath` and `donate_argnums` are those of `jit`.
 
     >>> import numpy as np
     >>> value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
@@ -439,9 +483,10 @@ def value_and_grad(
     """
     if function is None:
         options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
+        options["donate_argnums"] = donate_argnums
         return partial(value_and_grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=True)
-    return Function(function, gradient, static_argnames, _engine(fastmath))
+    return Function(function, gradient, static_argnames, _engine(fastmath), _donated(donate_argnums))
 
 
 def grad(
@@ -451,6 +496,7 @@ def grad(
     *,
     static_argnames: str | Sequence[str] = (),
     fastmath: bool = False,
+    donate_argnums: int | Sequence[int] = (),
 ) -> Any:
     """Turn a function with a floating-point result into its gradient; see `value_and_grad`.
 
@@ -461,13 +507,21 @@ def grad(
     """
     if function is None:
         options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
+        options["donate_argnums"] = donate_argnums
         return partial(grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=False)
-    return Function(function, gradient, static_argnames, _engine(fastmath))
+    return Function(function, gradient, static_argnames, _engine(fastmath), _donated(donate_argnums))
 
 
 def _engine(fastmath: bool) -> Engine:
     return compile_fast if fastmath else compile_graph
+
+
+def _donated(argnums: int | Sequence[int]) -> tuple[int, ...]:
+    numbers = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
+    if any(isinstance(i, bool) or not isinstance(i, (int, np.integer)) or i < 0 for i in numbers):
+        raise TypeError(f"donate_argnums at {user_line()} must be one or several from 0 on, got {argnums!r}")
+    return tuple(sorted({int(i) for i in numbers}))
 
 
 def _argnums(argnums: int | Sequence[int]) -> int | tuple[int, ...]:

@@ -174,15 +174,19 @@ class Body:
         """x, placed at `start`, where it covers the position; `under` elsewhere."""
         read: list[Index] = []
         covered: list[Node] = []
-        for position, first, direction, n in zip(index, start, step, x.shape, strict=True):
+        for position, first, direction, n, whole in zip(index, start, step, x.shape, node.shape, strict=True):
             moved = position.scaled(-first * direction, direction)
-            guard = self._inside(node, moved, n)
-            covered.append(guard)
-            read.append(moved.guarded(guard))
+            if n < whole:
+                guard = self._inside(node, moved, n)
+                covered.append(guard)
+                moved = moved.guarded(guard)
+            read.append(moved)
+        value = self.lower(x, tuple(read))
+        if not covered:
+            return value
         inside = covered[0]
         for guard in covered[1:]:
             inside = scalar(OPS["bitwise_and"], (inside, guard), (), BOOL)
-        value = self.lower(x, tuple(read))
         empty = under.op is LITERAL and not literal_value(under) and not np.signbit(literal_value(under))
         if empty and value.op is LOAD and set(covered) <= set(guards(value)):
             return value

@@ -14,20 +14,27 @@ Position = tuple[Any, ...]  # views between a node and what is stored, neighbour
 
 
 def several_positions(graph: Graph) -> set[Node]:
-    """The elementwise nodes and joins that others read at more than one position, relative to each other."""
+    """The elementwise nodes and joins that are read at more positions than any node that reads them.
+
+    Such a node begins anew: where its value is stored, it reads its own operands once.
+    """
     positions: dict[Node, set[Position]] = {output: {()} for output in graph.outputs}
+    widest: dict[Node, int] = {}  # the most positions of a node that reads it
+    several: set[Node] = set()
     for node in reversed(graph.nodes()):
         mine = positions.setdefault(node, {()})
-        if node.op.kind not in ("view", "join"):
-            mine = {()}  # begins anew: wherever it is computed, it reads its operands there
+        if node.op.kind in ("map", "join") and len(mine) > widest.get(node, 1):
+            several.add(node)
+        if node in several or node.op.kind in ("reduce", "call"):
+            mine = {()}
         for arg, views in _reads(node):
             known = positions.setdefault(arg, set())
             for view in views:
                 known.update(_then(position, view) for position in mine)
             if len(known) > ENOUGH:
                 positions[arg] = set(sorted(known, key=repr)[:ENOUGH])
-    kinds = ("map", "join")
-    return {n for n, found in positions.items() if len(found) > 1 and n.args and n.op.kind in kinds}
+            widest[arg] = max(widest.get(arg, 1), len(mine))
+    return several
 
 
 def _then(position: Position, view: Position) -> Position:

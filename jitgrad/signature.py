@@ -171,6 +171,13 @@ class Arguments:
                     f"static argument {place!r} at {user_line()} must be known when tracing, got {value!r}"
                 )
 
+    def places(self, argnums: Collection[int]) -> tuple[int, ...]:
+        """Return where the leaves of the positional arguments with these numbers stand among all leaves."""
+        assert self.tree is not None
+        counts = [len(paths(child)) if child is None or child[2] else 0 for child in self.tree[2][0][2]]
+        starts = [sum(counts[:i]) for i in range(len(counts))]
+        return tuple(starts[i] + k for i in sorted(argnums) if i < len(counts) for k in range(counts[i]))
+
     def rebuilt(self, leaves: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Return the arguments with other leaves."""
         args, kwargs = unflatten(self.tree, leaves)

@@ -33,11 +33,15 @@ _PLAIN = (bool, int, float, complex, str, bytes, tuple, list, dict, slice, type(
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A program as it stands on disk; `copied` are the places of arguments that have to be copied first."""
+    """A program as it stands on disk.
+
+    `copied` are the places of arguments that have to be copied first, `donated` of those that it overwrites.
+    """
 
     plan: Plan
     outputs: Outputs
     copied: tuple[int, ...]
+    donated: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ def identity_of(*parts: Any) -> Identity | None:
         return None
     try:
         return identify(*parts)
-    except (Unknown, RecursionError):
+    except Exception:  # objects of the user's may do anything when they are looked at
         return None
 
 
@@ -93,7 +97,7 @@ def store(before: Identity, after: Identity | None, stored: Stored, title: str) 
     identity, file = after, io.BytesIO()
     try:
         _Pickler(file, identity.objects).dump(stored)
-    except (Unknown, pickle.PicklingError, TypeError, AttributeError, RecursionError):
+    except Exception:  # constants may be of any kind
         return
     cache.store(
         _key(identity), _listing(stored.plan, title), file.getvalue(), {"kind": "program", "of": title}

@@ -54,8 +54,9 @@ def test_cache_lists_and_clears_the_kernels_on_disk(
 
 
 def test_cache_prewarm_runs_a_script_and_keeps_its_programs(
-    own_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("JITGRAD_PROGRAM_CACHE", "1")
     script = tmp_path / "script.py"
     script.write_text(
         "import sys\nimport numpy as np\nimport jitgrad\n"

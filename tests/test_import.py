@@ -12,7 +12,10 @@ import pytest
 
 import jitgrad
 
-LATER = ("grad", "interpret", "jit", "load", "save", "serialization", "value_and_grad", "vjp")
+LATER = (
+    *("aval", "compile", "get_num_threads", "grad", "interpret", "jit", "load", "save", "serialization"),
+    *("set_num_threads", "value_and_grad", "vjp"),
+)
 HEAVY = {"numba", "llvmlite", "scipy", "jitgrad.jit", "jitgrad.fuse", "jitgrad.targets", "jitgrad.runtime"}
 
 

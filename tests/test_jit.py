@@ -6,11 +6,13 @@ import copy
 import functools
 import gc
 import inspect
+import os
 import subprocess
 import sys
 import threading
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -21,6 +23,8 @@ import scipy.optimize
 
 import jitgrad
 from jitgrad import grad, interpret, jit, value_and_grad, vjp
+from jitgrad.pytree import flatten
+from jitgrad.runtime.kernels import counters
 
 X = np.array([0.5, -1.5, 2.0, 4.0])
 SCALE = 2.0
@@ -607,6 +611,104 @@ def test_old_programs_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) ->
     for n in range(8):
         np.testing.assert_array_equal(compiled(np.ones(n)), np.full(n, 2.0))
     assert len(compiled._entries) == 3
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux")
+def test_hundreds_of_shapes_compile_nothing_and_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["jitgrad.jit"], "MAX_PROGRAMS", 16)
+
+    def wave(x: Any) -> Any:
+        return np.sum(np.sin(x) * x)
+
+    def rows(x: Any) -> Any:
+        powers = np.exp(x - np.max(x, axis=1, keepdims=True))
+        return np.sum((powers / np.sum(powers, axis=1, keepdims=True)) ** 2)
+
+    def points(x: Any) -> Any:
+        return np.sum(np.sqrt(np.sum((x[:, None, :] - x[None, :, :]) ** 2, axis=2) + 1.0))
+
+    makers = (lambda n: np.ones(n), lambda n: np.ones((n, n + 40)), lambda n: np.ones((n, 3)))
+    functions = [value_and_grad(f) for f in (wave, rows, points)]
+
+    def call(sizes: range) -> None:
+        for n in sizes:
+            for function, make in zip(functions, makers, strict=True):
+                function(make(n))
+
+    call(range(40, 100))
+    compiled, resident = counters.compiled, resident_bytes()
+    call(range(100, 300))
+    assert counters.compiled == compiled
+    assert resident_bytes() - resident < 8 << 20
+
+
+def test_donated_arrays_hold_the_results() -> None:
+    step = jit(lambda p, g: {k: p[k] - 0.5 * g[k] for k in p}, donate_argnums=0)
+    p = {"w": np.arange(10.0), "b": np.ones((30, 20))}
+    g = {k: np.full_like(v, 2.0) for k, v in p.items()}
+    expected = {k: p[k] - 0.5 * g[k] for k in p}
+    result = step(p, g)
+    for k in p:
+        assert np.shares_memory(result[k], p[k]) and not np.shares_memory(result[k], g[k])
+        np.testing.assert_array_equal(result[k], expected[k])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: np.cumsum(x) + x,
+        lambda x: x[::-1] * 2.0,
+        lambda x: x - np.sum(x),
+        lambda x: (np.exp(x), np.sin(x)),
+        lambda x: (x, x + 1.0),
+        lambda x: x + x[0],
+        lambda x: x.astype(np.float32),
+        lambda x: (x * 2.0)[1:] - (x * 2.0)[:-1],
+        lambda x: np.exp(x - np.max(x)) / np.sum(np.exp(x - np.max(x))),
+        lambda x: np.linalg.inv(x.reshape(20, 20) + np.eye(20) * 50) @ x.reshape(20, 20),
+    ],
+)
+def test_donation_does_not_change_results(function: Callable[..., Any]) -> None:
+    x = np.random.default_rng(0).standard_normal(400)
+    expected = jit(function)(x)
+    given = x.copy()
+    result = jit(function, donate_argnums=0)(given)
+    for a, b in zip(flatten(result)[0], flatten(expected)[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_donated_array_must_be_free_to_be_overwritten() -> None:
+    step = jit(lambda x, y: x + y, donate_argnums=0)
+    x = np.ones(4)
+    with pytest.raises(ValueError, match=r"test_jit\.py:\d+ shares memory"):
+        step(x, x)
+    with pytest.raises(ValueError, match="C-contiguous and writable"):
+        step(np.ones(8)[::2], x)
+    frozen = np.ones(4)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="C-contiguous and writable"):
+        step(frozen, x)
+    with pytest.raises(TypeError, match="donate_argnums"):
+        jit(lambda x: x, donate_argnums=-1)
+    np.testing.assert_array_equal(jit(lambda x, k: x * k, donate_argnums=(0, 1))(x, 3.0), np.full(4, 3.0))
+
+
+def test_warm_compiles_without_running() -> None:
+    function, runs = counted(lambda p: np.sum(p["w"] ** 2) + p["b"])
+    slope = jitgrad.compile(grad(function)).warm({"w": jitgrad.aval((5, 3), "float32"), "b": np.float32(1)})
+    assert len(runs) == 1
+    result = slope({"w": np.ones((5, 3), np.float32), "b": np.float32(2)})
+    assert len(runs) == 1
+    np.testing.assert_array_equal(result["w"], np.full((5, 3), 2.0))
+    shaped = SimpleNamespace(shape=(7,), dtype=np.dtype(np.float64))
+    total, runs = counted(lambda x, scale: np.sum(x) * scale)
+    compiled = jitgrad.compile(total).warm(shaped, scale=2.0)
+    assert compiled(np.ones(7), scale=3.0) == 21.0 and len(runs) == 1
+    assert jitgrad.compile(compiled) is compiled
 
 
 def test_threads_may_call_a_function_for_the_first_time_at_once() -> None:

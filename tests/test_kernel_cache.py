@@ -252,3 +252,37 @@ def test_the_fingerprint_names_versions_and_cpu() -> None:
     for part in ("jitgrad ", "numba ", "llvmlite ", f"python {sys.version_info[0]}.{sys.version_info[1]}"):
         assert part in text
     assert text is cache.fingerprint()
+
+
+def test_the_digest_of_the_sources_is_kept_until_a_file_changes_in_any_way(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "package"
+    (package / "inner").mkdir(parents=True)
+    source = package / "inner" / "module.py"
+    source.write_text("x = 1")
+    monkeypatch.setattr(cache, "_SETTLED_NANOSECONDS", -1)
+    first = cache._digest_of_sources(str(package))
+    assert len(list(folder.glob("*.sum"))) == 1
+    with monkeypatch.context() as patch:
+        patch.delattr(Path, "read_bytes")
+        assert cache._digest_of_sources(str(package)) == first
+    before = source.stat()
+    source.write_text("x = 2")
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert cache._digest_of_sources(str(package)) != first
+    source.write_text("x = 1")
+    assert cache._digest_of_sources(str(package)) == first
+    (package / "other.py").write_text("")
+    assert cache._digest_of_sources(str(package)) != first
+    cache.clear()
+    assert not list(folder.glob("*.sum"))
+
+
+def test_items_say_what_is_kept() -> None:
+    cache.store(KEY, "x = 1", CODE, {"kind": "program", "of": "loss in train.py"})
+    store(OTHER)
+    found = {item.key: item for item in cache.items()}
+    assert (found[KEY].kind, found[KEY].title) == ("program", "loss in train.py")
+    assert found[KEY].bytes > len(CODE) and found[KEY].seconds_unused < 60
+    assert sum(item.bytes for item in found.values()) == cache.size()[1]

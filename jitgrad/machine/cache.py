@@ -178,7 +178,7 @@ def fingerprint() -> str:
     """Describe what compiled code depends on besides its source: versions, Python, CPU and its features."""
     return "; ".join(
         (
-            f"jitgrad {_own_version()}",
+            f"jitgrad {_digest_of_sources(str(Path(__file__).parents[1]))}",
             f"numba {_numba_version()}",
             f"llvmlite {llvmlite.__version__}",
             f"numpy {np.__version__}",
@@ -189,13 +189,12 @@ def fingerprint() -> str:
     )
 
 
-def _own_version() -> str:
-    """Digest the package's source: a version number stays while a developer edits.
+def _digest_of_sources(package: str) -> str:
+    """Digest a package's source: a version number stays while a developer edits.
 
     Reading it all takes 16 ms, so its digest is kept under what the file system says of the files, where no
     change of content can hide: their sizes and times, that of the last change of any kind among them.
     """
-    package = str(Path(__file__).parents[1])
     files = sorted(_sources(package))
     seen = hashlib.blake2b(repr(files).encode(), digest_size=16).hexdigest()
     memo = _path(seen, ".sum")

@@ -55,9 +55,7 @@ class Compiled:
     ) -> None:
         self.graph = graph
         self.program = fuse(graph, _element_strides(graph, strides))
-        self.steps: list[KernelStep | Call] = [
-            _prepared(step, fastmath) if isinstance(step, Kernel) else step for step in self.program.steps
-        ]
+        self.steps = _prepared(self.program.steps, fastmath)
         self.plan = _Planner(self.program, self.steps, donated).plan()
         self._run: Run | None = None
 
@@ -106,9 +104,16 @@ def _element_strides(graph: Graph, strides: Sequence[tuple[int, ...] | None]) ->
     return found
 
 
-def _prepared(kernel: Kernel, fastmath: bool) -> KernelStep:
-    source = replace(emit(kernel), fastmath=fastmath)
-    return KernelStep(kernel, source, kernels.load(source), estimated_seconds(kernel))
+def _prepared(steps: Sequence[Kernel | Call], fastmath: bool) -> list[KernelStep | Call]:
+    """The steps with their kernels loaded, which are compiled side by side where need be."""
+    bare = [step for step in steps if isinstance(step, Kernel)]
+    sources = [replace(emit(kernel), fastmath=fastmath) for kernel in bare]
+    loaded = kernels.load_all(sources)
+    ready = {
+        id(kernel): KernelStep(kernel, source, code, estimated_seconds(kernel))
+        for kernel, source, code in zip(bare, sources, loaded, strict=True)
+    }
+    return [ready[id(step)] if isinstance(step, Kernel) else step for step in steps]
 
 
 def estimated_seconds(kernel: Kernel) -> float:

@@ -168,18 +168,16 @@ COMBINE: dict[str, Combine] = {
     "any": np.logical_or,
     "all": np.logical_and,
 }
-REDUCTIONS = {
-    f"{op}_{form}": partial(reduce, op, combine)
-    for op, combine in COMBINE.items()
-    for form, reduce in FORMS.items()
-}
-
-NAMES = {"offset", "inside", "select", *REDUCTIONS, *ROUTINES}
+globals().update(
+    {
+        f"{op}_{form}": partial(reduce, op, combine)
+        for op, combine in COMBINE.items()
+        for form, reduce in FORMS.items()
+    }
+)
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
-    if name in REDUCTIONS:
-        return REDUCTIONS[name]
     if name in ROUTINES:
         return _elementary(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,9 @@ ADDRESS = ir.PointerType()
 CONVENTION = ir.FunctionType(ir.VoidType(), [ADDRESS, WORD.llvm, WORD.llvm, ADDRESS])
 
 Operand = Value | Span | int
+
+# CPython 3.11 counts the depth of a syntax tree for all threads together, and fails when two parse at once.
+_parsing = threading.Lock()
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -67,7 +71,9 @@ def llvm_ir(source: Source, symbol: str, filename: str) -> str:
     """Return LLVM IR of the source's functions, exported as `<symbol>_kernel` and `<symbol>_finish`."""
     module = ir.Module(symbol)
     scopes = _scopes(module, source.parameters)
-    for definition in ast.parse(source.text, filename).body:
+    with _parsing:
+        definitions = ast.parse(source.text, filename).body
+    for definition in definitions:
         assert isinstance(definition, ast.FunctionDef)
         _Function(module, f"{symbol}_{definition.name}", source.parameters, scopes, filename).write(
             definition
@@ -198,13 +204,13 @@ class _Function:
                 return number
             case ast.Subscript(value=span, slice=place):
                 return self._span(span)[self._word(place)]
-            case ast.BinOp(left=left, op=symbol, right=right):
+            case ast.BinOp(left=left, op=symbol, right=right) if type(symbol) in _ARITHMETIC:
                 return _arithmetic(type(symbol), self._number(left), self._number(right))
             case ast.UnaryOp(op=ast.USub(), operand=inner):
                 return -self._number(inner)
             case ast.UnaryOp(op=ast.Invert(), operand=inner):
                 return ~self._number(inner)
-            case ast.Compare(left=left, ops=[symbol], comparators=[right]):
+            case ast.Compare(left=left, ops=[symbol], comparators=[right]) if type(symbol) in _COMPARISONS:
                 result: Value = _COMPARISONS[type(symbol)](*_alike(self._number(left), self._number(right)))
                 return result
             case ast.IfExp(test=test, body=yes, orelse=no):

@@ -1,8 +1,8 @@
-"""The part of a loop in which every guard is known: shifted slices and pads need no test there.
+"""The parts of a loop in which every guard is known: shifted slices, pads and joins need no test there.
 
 A guard says whether a position lies inside an array. Along one axis it holds on an interval, so the axis
-falls into a few segments between the ends of such intervals; the longest is the interior. The text of a
-kernel depends on which guards hold there, not on where it begins.
+falls into a few segments between the ends of such intervals. If all are long, each is a part; else the
+longest is. The text of a kernel depends on which guards hold in the parts, not on where they begin.
 """
 
 from __future__ import annotations
@@ -13,20 +13,29 @@ from dataclasses import dataclass
 from jitgrad.ir import LITERAL, Node, literal, literal_value, toposort, with_args
 from jitgrad.program import INSIDE, LOAD, guards
 
+MOST_PARTS, SHORTEST = 8, 16
 Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Interior:
-    """What each guard is in the interior, whose elements in a row are those from `start` to `stop`.
+class Part:
+    """The elements of a row from `start` to `stop`, and what each guard is there."""
 
-    `usual` are the guards of whole rows: a row belongs to the interior if all of them are as they say.
-    """
-
-    truths: dict[Node, bool]
-    usual: dict[Node, bool]
     start: int
     stop: int
+    truths: dict[Node, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Interior:
+    """The parts of a loop, which `covers` it or leave out its edges.
+
+    `usual` are the guards of whole rows: a row has these parts if all of them are as they say.
+    """
+
+    parts: tuple[Part, ...]
+    usual: dict[Node, bool]
+    covers: bool
 
 
 def interior(nodes: Iterable[Node], domain: tuple[int, ...]) -> Interior | None:
@@ -40,15 +49,34 @@ def interior(nodes: Iterable[Node], domain: tuple[int, ...]) -> Interior | None:
     if not by_axis:
         return None
     last = len(domain) - 1
-    truths: dict[Node, bool] = {}
+    along = by_axis.pop(last, [])
     usual: dict[Node, bool] = {}
     for axis, group in by_axis.items():
-        start, stop = _longest(group, axis, domain[axis])
-        held = {guard: _covers(_interval(guard, axis, domain[axis]), start) for guard in group}
-        truths |= held
-        usual |= held if axis != last else {}
-    start, stop = _longest(by_axis.get(last, []), last, domain[last])
-    return Interior(truths, usual, start, stop)
+        longest = max(_segments(group, axis, domain[axis]), key=_length)
+        usual |= _held(group, axis, domain[axis], longest)
+    segments = _segments(along, last, domain[last])
+    covers = len(segments) <= MOST_PARTS and min(map(_length, segments)) >= SHORTEST
+    chosen = segments if covers else [max(segments, key=_length)]
+    parts = (Part(*s, usual | _held(along, last, domain[last], s)) for s in chosen)
+    return Interior(tuple(parts), usual, covers)
+
+
+def _length(segment: Span) -> int:
+    return segment[1] - segment[0]
+
+
+def _segments(group: list[Node], axis: int, size: int) -> list[Span]:
+    """The runs of indices along which no guard changes."""
+    ends = sorted({0, size, *(end for guard in group for end in _interval(guard, axis, size))})
+    return list(zip(ends, ends[1:], strict=False)) or [(0, size)]
+
+
+def _held(group: list[Node], axis: int, size: int, segment: Span) -> dict[Node, bool]:
+    held = {}
+    for guard in group:
+        start, stop = _interval(guard, axis, size)
+        held[guard] = start <= segment[0] < stop
+    return held
 
 
 def _interval(guard: Node, axis: int, size: int) -> Span:
@@ -58,17 +86,6 @@ def _interval(guard: Node, axis: int, size: int) -> Span:
         offset, step = limit - 1 - offset, -step
     start, stop = -(offset // step), -((offset - limit) // step)
     return min(max(start, 0), size), min(max(stop, 0), size)
-
-
-def _covers(span: Span, index: int) -> bool:
-    return span[0] <= index < span[1]
-
-
-def _longest(group: list[Node], axis: int, size: int) -> Span:
-    """The longest run of indices along which no guard changes."""
-    ends = sorted({0, size, *(end for guard in group for end in _interval(guard, axis, size))})
-    segments = list(zip(ends, ends[1:], strict=False)) or [(0, size)]
-    return max(segments, key=lambda segment: segment[1] - segment[0])
 
 
 def simplified(roots: list[Node], truths: dict[Node, bool], stop: Callable[[Node], bool]) -> dict[Node, Node]:

@@ -87,30 +87,42 @@ class RowPrinter(Printer):
             self._around(depth, n, loop, outputs, inside)
 
     def _around(self, depth: int, n: str, loop: int, outputs: dict[Store, str], inside: Interior) -> None:
-        """The elements before and after the interior, then those of the interior without its guards."""
-        start, stop = self._ends(depth, n, loop, inside)
-        self._write(depth, "for edge in range(2):")
-        self._write(depth + 1, f"for i in range(edge * {stop}, {start} + edge * ({n} - {start})):")
-        self._elements(depth + 2, loop, outputs, {})
-        self._write(depth, f"for i in range({start}, {stop}):")
-        self._elements(depth + 1, loop, outputs, inside.truths)
+        """The parts of the interior, each without its guards, and the elements that lie outside."""
+        ends = dict.fromkeys(end for part in inside.parts for end in (part.start, part.stop))
+        texts = {end: self._end(depth, n, (loop, place), end) for place, end in enumerate(ends)}
+        first, last = texts[inside.parts[0].start], texts[inside.parts[-1].stop]
+        if inside.usual:
+            self._write(depth, f"z{loop} = {last} if {self._is_usual(depth, inside)} else {first}")
+            last = f"z{loop}"
+        if not inside.covers:
+            self._write(depth, "for edge in range(2):")
+            self._write(depth + 1, f"for i in range(edge * {last}, {first} + edge * ({n} - {first})):")
+            self._elements(depth + 2, loop, outputs, {})
+        elif inside.usual:
+            self._write(depth, f"for i in range({last}, {n}):")
+            self._elements(depth + 1, loop, outputs, {})
+        for part in inside.parts:
+            stop = texts[part.stop]
+            if inside.usual:
+                stop = last if len(inside.parts) == 1 else f"minimum({stop}, {last})"
+            self._write(depth, f"for i in range({texts[part.start]}, {stop}):")
+            self._elements(depth + 1, loop, outputs, part.truths)
 
-    def _ends(self, depth: int, n: str, loop: int, inside: Interior) -> tuple[str, str]:
-        """Where the interior of this row (or block) begins and ends, as text."""
-        start = self.names.size(("start", loop), inside.start, "e")
-        stop = self.names.size(("stop", loop), inside.stop, "e")
-        if not self.plan.rows:
-            self._write(depth, f"a{loop} = minimum(maximum({start} - start, 0), {n})")
-            self._write(depth, f"z{loop} = minimum(maximum({stop} - start, 0), {n})")
-            return f"a{loop}", f"z{loop}"
-        if not inside.usual:
-            return start, stop
+    def _end(self, depth: int, n: str, key: tuple[int, int], end: int) -> str:
+        """Where a part begins or ends in this row (or block), as text."""
+        size = self.names.size(("end", key), end, "e")
+        if self.plan.rows:
+            return size
+        name = f"m{key[0]}_{key[1]}"
+        self._write(depth, f"{name} = minimum(maximum({size} - start, 0), {n})")
+        return name
+
+    def _is_usual(self, depth: int, inside: Interior) -> str:
         tests = [
             self._value(depth, guard) if held else f"({self._value(depth, guard)} == False)"
             for guard, held in inside.usual.items()
         ]
-        self._write(depth, f"z{loop} = {stop} if {' & '.join(tests)} else {start}")
-        return start, f"z{loop}"
+        return " & ".join(tests)
 
     def _elements(self, depth: int, loop: int, outputs: dict[Store, str], truths: dict[Node, bool]) -> None:
         """The body of a loop along the row, with what is known of its guards."""
