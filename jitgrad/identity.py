@@ -165,9 +165,9 @@ class _Search:
         else:
             self.seen[id(value)] = len(self.seen)
             self.alive.append(value)
-            name = self.names.get(id(value))
-            if name is not None:
-                self.put("known", name)
+            found = self.names.get(id(value))
+            if found is not None:
+                self.put("known", found[0])
             else:
                 self._follow(value, kind)
 

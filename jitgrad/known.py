@@ -55,19 +55,19 @@ _OWN_FILES = tuple(
 )
 
 
-def names() -> dict[int, str]:
-    """Return the name of everything that is known, by its id."""
+def names() -> dict[int, tuple[str, Any]]:
+    """Return everything that is known with its name, by its id."""
     return _names(tuple(name for name in (*MODULES, "jitgrad.jit") if name in sys.modules))
 
 
 @functools.cache
-def _names(loaded: tuple[str, ...]) -> dict[int, str]:
-    found: dict[int, str] = {}
+def _names(loaded: tuple[str, ...]) -> dict[int, tuple[str, Any]]:
+    found: dict[int, tuple[str, Any]] = {}
     for module, attributes in _listed(loaded):
         for attribute in attributes:
             value = getattr(module, attribute, None)
             if value is not None and _is_own(value):
-                found.setdefault(id(value), f"{module.__name__}.{attribute}")
+                found.setdefault(id(value), (f"{module.__name__}.{attribute}", value))
     return found
 
 

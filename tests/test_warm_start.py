@@ -74,7 +74,26 @@ def run(made: ModuleType, traces: list[str], *args: Any) -> bool:
     return len(traces) > before
 
 
+BASE = """\
+class Base:
+    def f(self, x):
+        return self.g(x)
+    def g(self, x):
+        return 2.0 * x
+"""
+
 CERTAIN = {
+    "objects in objects": """
+        class Part:
+            __slots__ = ("gain",)
+        class Whole:
+            def __init__(self):
+                self.part = Part()
+                self.part.gain = 2.0
+        whole = Whole()
+        def f(x):
+            return x * whole.part.gain
+    """,
     "numbers": "def f(x):\n    return x * 3.0 + 1.0",
     "a global": "scale = 2.0\ndef f(x):\n    return x * scale",
     "numpy": "def f(x):\n    return np.exp(x) @ np.linspace(0.0, 1.0, 3)",
@@ -144,6 +163,12 @@ CHANGES = {
     "a changed attribute": replaced("a class", "0.5", "0.75"),
     "a changed attribute of the class": replaced("a class", "gain = 2.0", "gain = 3.0"),
     "a changed method": replaced("a class", "x + self", "x - self"),
+    "a changed base class": (
+        BASE + "class Model(Base):\n    pass\nf = Model().f",
+        BASE.replace("2.0", "3.0") + "class Model(Base):\n    pass\nf = Model().f",
+        HELPER,
+    ),
+    "an attribute of an attribute": replaced("objects in objects", "2.0", "3.0"),
     "a changed field": replaced("a dataclass", "2.0", "3.0"),
     "a changed method of a dataclass": replaced("a dataclass", "gain * x", "gain + x"),
     "fields in another order": replaced("a named tuple", "x y", "y x"),
@@ -291,6 +316,17 @@ def test_static_arguments_are_told_apart_and_may_be_functions(traces: list[str])
             expected = value(X) if callable(value) else X * value
             np.testing.assert_array_equal(function(X, value), expected)
         assert len(traces) == before + 1
+
+
+def test_a_library_function_that_was_replaced_is_not_taken_for_the_real_one(
+    traces: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import math\ndef f(x):\n    return x * math.sqrt(4.0)"
+    assert run(module(source), traces)
+    assert not run(module(source), traces)
+    monkeypatch.setattr("math.sqrt", lambda x: 5.0)
+    assert run(module(source), traces)
+    assert run(module(source), traces)
 
 
 def test_another_version_traces_again(traces: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
