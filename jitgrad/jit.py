@@ -17,7 +17,7 @@ import numpy as np
 
 from jitgrad import stored
 from jitgrad.errors import JitgradWarning
-from jitgrad.explain import Report, explain
+from jitgrad.explain import Report, explain, measured
 from jitgrad.identity import Identity
 from jitgrad.ir import CAPTURE, Aval, Graph, Node, input_node, rebuild, with_args
 from jitgrad.ir import interpret as interpret_graph
@@ -385,9 +385,19 @@ class Function:
         """Return the Python source of the kernels that such arguments lead to."""
         return "\n\n".join(module_text(step.source) for step in self.compiled(*args, **kwargs).kernels)
 
-    def explain(self, *args: Any, **kwargs: Any) -> Report:
-        """Report on the kernels that such arguments lead to, and on the memory that they move."""
-        return explain(self.compiled(*args, **kwargs))
+    def explain(self, *args: Any, measure: bool = False, **kwargs: Any) -> Report:
+        """Report on the steps that such arguments lead to: the memory that they move, their work, their time.
+
+        With `measure` the program runs a few times, and the report has the time of each step.
+        """
+        compiled = self.compiled(*args, **kwargs)
+        if not measure:
+            return explain(compiled)
+        arrays: list[Array] = []
+        self._key(args, kwargs, arrays)
+        inputs = self._arguments(args, kwargs).inputs(self._function)
+        copied = tuple(place for place, i in enumerate(inputs) if i.contiguous)
+        return explain(compiled, _contiguous(partial(measured, compiled), copied)(arrays))
 
 
 # Public transforms ------------------------------------------------------------------------------------

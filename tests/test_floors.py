@@ -35,6 +35,7 @@ FLOORS = {
     "lower": 3,
     "tidy": 3,
     "fuse": 3,
+    "apart": 3,
     "targets": 4,
     "runtime": 5,
     "explain": 6,

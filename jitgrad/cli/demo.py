@@ -199,7 +199,7 @@ def report_kernels(console: Console, fits: Sequence[Fit], digits: Digits) -> Non
         saved = report.bytes_unfused - report.bytes_moved
         console.print(
             f"Fusion saves {size(saved)} of {size(report.bytes_unfused)} moved for one value and gradient; "
-            f"library calls: {', '.join(report.calls) or 'none'}.\n"
+            f"library calls: {', '.join(call.name for call in report.calls) or 'none'}.\n"
         )
 
 

@@ -25,10 +25,15 @@ SCRATCH = 4  # the word of a block that holds the address of the scratch memory
 _BYTE = np.dtype(np.uint8)
 
 
-def bound(plan: Plan, loaded: Sequence[Loaded], outputs: Outputs | None = None) -> Run:
+def bound(
+    plan: Plan,
+    loaded: Sequence[Loaded],
+    outputs: Outputs | None = None,
+    after_step: Callable[[], Any] | None = None,
+) -> Run:
     """Return the function that runs a plan, given the code of its launches in order.
 
-    It returns a list of arrays, or the result that `outputs` describes.
+    It returns a list of arrays, or the result that `outputs` describes; after each step it calls `after_step`.
     """
     binding = _Binding(plan)
     code = iter(loaded)
@@ -40,6 +45,8 @@ def bound(plan: Plan, loaded: Sequence[Loaded], outputs: Outputs | None = None) 
         else:
             binding.call(step)
         binding.lines += [f"del v{slot}" for slot in step.releases]
+        if after_step is not None:
+            binding.lines.append(f"{binding.bind('after', after_step)}()")
     results = [binding.result(result) for result in plan.results]
     built = f"[{', '.join(results)}]" if outputs is None else binding.built(outputs, results)
     taken = "".join(f"v{slot}, " for slot in range(plan.inputs))

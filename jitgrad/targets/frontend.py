@@ -72,8 +72,7 @@ def llvm_ir(source: Source, symbol: str, filename: str) -> str:
     module = ir.Module(symbol)
     scopes = _scopes(module, source.parameters)
     with _parsing:
-        with _parsing:
-            definitions = ast.parse(source.text, filename).body
+        definitions = ast.parse(source.text, filename).body
     for definition in definitions:
         assert isinstance(definition, ast.FunctionDef)
         _Function(module, f"{symbol}_{definition.name}", source.parameters, scopes, filename).write(
