@@ -248,10 +248,12 @@ class _Schedule:
             if isinstance(step, _Group) and step.domain in domains and self._join(step, node):
                 return
         for domain in domains:
-            if self._join(self._new_group(domain), node):
+            group = self._new_group(domain)
+            if self._join(group, node):
                 return
             self.steps.pop()
-        self.home[node] = len(self.steps)
+        self.steps.append(group)  # the schedule fails, but others may still ask where the node is
+        self.home[node] = group.position
         self.blocked.update(self.in_the_way)
 
     def _must_copy(self, node: Node) -> bool:

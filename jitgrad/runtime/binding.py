@@ -33,7 +33,8 @@ def bound(
 ) -> Run:
     """Return the function that runs a plan, given the code of its launches in order.
 
-    It returns a list of arrays, or the result that `outputs` describes; after each step it calls `after_step`.
+    It returns a list of arrays, or the result that `outputs` describes.
+    It calls `after_step` after each step.
     """
     binding = _Binding(plan)
     code = iter(loaded)

@@ -11,6 +11,7 @@ import numpy as np
 from jitgrad.fuse import fuse
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value, toposort
 from jitgrad.machine import threads
+from jitgrad.machine.processor import last_level_bytes
 from jitgrad.program import LOAD, Call, Kernel, Program
 from jitgrad.runtime import kernels
 from jitgrad.runtime.binding import Run, bound
@@ -27,6 +28,16 @@ SECONDS_PER_BYTE = 15e-12
 PARALLEL_SECONDS = 25e-6  # below this, waking a second thread (6 to 8 us) brings little
 CHUNK_SECONDS = 10e-6
 HOLD_GIL_SECONDS = 4e-6
+CACHE_BYTES = max(last_level_bytes(), 16 << 20)
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A kernel, its text, and a rough time of its run on one thread."""
+
+    kernel: Kernel
+    source: Source
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +66,10 @@ class Compiled:
     ) -> None:
         self.graph = graph
         self.program = fuse(graph, _element_strides(graph, strides))
-        self.steps = _prepared(self.program.steps, fastmath)
-        self.plan = _Planner(self.program, self.steps, donated).plan()
+        emitted = _emitted(self.program.steps, fastmath)
+        planner = _Planner(self.program, emitted, donated)
+        self.plan = planner.plan()
+        self.steps = _loaded(emitted, planner.sources)
         self._run: Run | None = None
 
     def __call__(self, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
@@ -104,16 +117,22 @@ def _element_strides(graph: Graph, strides: Sequence[tuple[int, ...] | None]) ->
     return found
 
 
-def _prepared(steps: Sequence[Kernel | Call], fastmath: bool) -> list[KernelStep | Call]:
-    """The steps with their kernels loaded, which are compiled side by side where need be."""
-    bare = [step for step in steps if isinstance(step, Kernel)]
-    sources = [replace(emit(kernel), fastmath=fastmath) for kernel in bare]
-    loaded = kernels.load_all(sources)
-    ready = {
-        id(kernel): KernelStep(kernel, source, code, estimated_seconds(kernel))
-        for kernel, source, code in zip(bare, sources, loaded, strict=True)
-    }
-    return [ready[id(step)] if isinstance(step, Kernel) else step for step in steps]
+def _emitted(steps: Sequence[Kernel | Call], fastmath: bool) -> list[Emitted | Call]:
+    return [
+        Emitted(step, replace(emit(step), fastmath=fastmath), estimated_seconds(step))
+        if isinstance(step, Kernel)
+        else step
+        for step in steps
+    ]
+
+
+def _loaded(steps: Sequence[Emitted | Call], sources: Sequence[Source]) -> list[KernelStep | Call]:
+    """The steps with their kernels loaded from these sources, which are compiled side by side where need be."""
+    ready = zip(sources, kernels.load_all(sources), strict=True)
+    return [
+        KernelStep(step.kernel, *next(ready), step.seconds) if isinstance(step, Emitted) else step
+        for step in steps
+    ]
 
 
 def estimated_seconds(kernel: Kernel) -> float:
@@ -130,13 +149,12 @@ def estimated_seconds(kernel: Kernel) -> float:
 
 
 class _Planner:
-    """Numbers the arrays of a program and writes its steps down."""
+    """Numbers the arrays of a program and writes its steps down; `sources` are those of its kernels."""
 
-    def __init__(
-        self, program: Program, steps: Sequence[KernelStep | Call], donated: Collection[int]
-    ) -> None:
+    def __init__(self, program: Program, steps: Sequence[Emitted | Call], donated: Collection[int]) -> None:
         self.program = program
         self.steps = steps
+        self.sources: list[Source] = []
         captured = dict.fromkeys(
             node for step in steps for node in _reads(step) if node.op is CAPTURE
         ) | dict.fromkeys(node for node in program.outputs if node.op is CAPTURE)
@@ -152,8 +170,8 @@ class _Planner:
         results = tuple(self.result(node, taken) for node in self.program.outputs)
         return Plan(len(self.program.inputs), self.captured, tuple(steps), results)
 
-    def step(self, step: KernelStep | Call, dead: Sequence[Node]) -> Step:
-        return self.launch(step, dead) if isinstance(step, KernelStep) else self.call(step.node, dead)
+    def step(self, step: Emitted | Call, dead: Sequence[Node]) -> Step:
+        return self.launch(step, dead) if isinstance(step, Emitted) else self.call(step.node, dead)
 
     def enter(self, node: Node) -> int:
         return self.slots.setdefault(node, len(self.slots))
@@ -161,13 +179,15 @@ class _Planner:
     def released(self, dead: Sequence[Node]) -> tuple[int, ...]:
         return tuple(self.slots[node] for node in dead if self.slots[node] >= self.given)
 
-    def launch(self, step: KernelStep, dead: Sequence[Node]) -> Launch:
+    def launch(self, step: Emitted, dead: Sequence[Node]) -> Launch:
         makes = self.makes(step.kernel, dead)
-        parameters = step.source.parameters
+        source = replace(step.source, streams=_streams(step.source, makes))
+        self.sources.append(source)
+        parameters = source.parameters
         content, scratch_bytes = _content(step)
         return Launch(
-            step.loaded.key,
-            step.source.has_finish,
+            kernels.kernel_key(source),
+            source.has_finish,
             content,
             step.seconds < HOLD_GIL_SECONDS,
             scratch_bytes,
@@ -217,7 +237,14 @@ class _Planner:
         return Result(self.slots[node], copies=copies)
 
 
-def _content(step: KernelStep) -> tuple[tuple[int, ...], int]:
+def _streams(source: Source, makes: Sequence[Buffer]) -> bool:
+    """Whether what a kernel writes has left the caches when it ends, and was not there when it began."""
+    arrays = [p.value for p in source.parameters if p.kind in ("input", "output")]
+    moved = sum(array.aval.size * array.dtype.itemsize for array in arrays)
+    return moved > CACHE_BYTES and all(buffer.instead is None for buffer in makes)
+
+
+def _content(step: Emitted) -> tuple[tuple[int, ...], int]:
     """The words of a kernel's argument block but for addresses, and the scratch bytes of all slots."""
     parameters = step.source.parameters
     content = [0] * (threads.ARGS + len(parameters))
@@ -256,14 +283,14 @@ def _view(node: Node) -> tuple[Node, tuple[tuple[str, Params], ...]]:
     return node, tuple(reversed(chain))
 
 
-def _reads(step: KernelStep | Call) -> list[Node]:
+def _reads(step: Emitted | Call) -> list[Node]:
     """The nodes whose arrays a step reads or makes."""
-    if isinstance(step, KernelStep):
+    if isinstance(step, Emitted):
         return [p.value for p in step.source.parameters if p.kind in ("input", "output")]
     return [node for node in (step.node, *(_view(a)[0] for a in step.node.args)) if node.op is not LITERAL]
 
 
-def _releases(program: Program, steps: Sequence[KernelStep | Call]) -> list[list[Node]]:
+def _releases(program: Program, steps: Sequence[Emitted | Call]) -> list[list[Node]]:
     """For each step, the nodes that no later step and no result reads."""
     last = {node: place for place, step in enumerate(steps) for node in _reads(step)}
     dead: list[list[Node]] = [[] for _ in steps]

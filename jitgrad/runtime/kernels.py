@@ -40,7 +40,8 @@ class Loaded:
 def kernel_key(source: Source) -> str:
     """The identity of compiled code: its text, its parameters' types, what compiles it, for which machine."""
     mode = "fastmath" if source.fastmath else "exact"
-    return code.key_of(mode, source.text, cpu.signature_text(source.parameters))
+    writes = "streams" if source.streams else "stores"
+    return code.key_of(mode, writes, source.text, cpu.signature_text(source.parameters))
 
 
 def load(source: Source) -> Loaded:

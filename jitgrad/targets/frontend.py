@@ -17,14 +17,26 @@ import numpy as np
 from llvmlite import ir
 
 from jitgrad.targets import reductions
-from jitgrad.targets.memory import BOOL, WORD, Scopes, Span, counted, kind_of, stored, word
+from jitgrad.targets.memory import (
+    BOOL,
+    LINE,
+    WORD,
+    Scopes,
+    Span,
+    counted,
+    kind_of,
+    nearby,
+    stored,
+    stream,
+    word,
+)
 from jitgrad.targets.source import Parameter, Source
 from jitgrad.vmath import library
-from jitgrad.vmath.exact import select
+from jitgrad.vmath.exact import minimum, select
 from jitgrad.vmath.routine import ROUTINES
 from jitgrad.vmath.value import FLOAT64, Kind, Value
 
-ALIGNMENT = 64
+PART = 256  # elements between two loads that wait for memory: few enough to overlap
 # NaN and infinities stay what they are.
 FAST = ("contract", "reassoc", "arcp", "nsz")
 _RELAXED = {"fadd", "fsub", "fmul", "fdiv", "frem", "fcmp"}
@@ -75,9 +87,8 @@ def llvm_ir(source: Source, symbol: str, filename: str) -> str:
         definitions = ast.parse(source.text, filename).body
     for definition in definitions:
         assert isinstance(definition, ast.FunctionDef)
-        _Function(module, f"{symbol}_{definition.name}", source.parameters, scopes, filename).write(
-            definition
-        )
+        function = _Function(module, f"{symbol}_{definition.name}", source, scopes, filename)
+        function.write(definition)
     if source.fastmath:
         _relax(module)
     return str(module)
@@ -114,13 +125,14 @@ class _Function:
         self,
         module: ir.Module,
         symbol: str,
-        parameters: tuple[Parameter, ...],
+        source: Source,
         scopes: dict[str, Scopes],
         filename: str,
     ) -> None:
         self.function = ir.Function(module, CONVENTION, symbol)
         self.builder = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.parameters, self.scopes, self.filename = parameters, scopes, filename
+        self.parameters, self.scopes, self.filename = source.parameters, scopes, filename
+        self.streams = source.streams
         self.names: dict[str, Operand] = {}
         self.outer: set[str] = set()
 
@@ -128,6 +140,9 @@ class _Function:
         used = {node.id for node in ast.walk(definition) if isinstance(node, ast.Name)}
         self._unpack(used)
         self._statements(definition.body)
+        if self.streams:
+            # What goes past the caches does not wait for later writes, which tell other threads of it.
+            self.builder.fence("seq_cst")
         self.builder.ret_void()
 
     def _unpack(self, used: set[str]) -> None:
@@ -148,12 +163,15 @@ class _Function:
                 address = self.builder.gep(scratch, [offset], source_etype=ir.IntType(8))
             else:
                 address = self.builder.load(slot, typ=ADDRESS)
-            self.names[parameter.name] = Span(self.builder, address, kind, self.scopes[parameter.name])
+            streams = self.streams and parameter.kind == "output"
+            self.names[parameter.name] = Span(
+                self.builder, address, kind, self.scopes[parameter.name], streams
+            )
 
     def _aligned(self, pointer: ir.Value) -> ir.Value:
         """The next address on a cache line: vectors across two lines cost two accesses."""
-        raised = self.builder.add(self.builder.ptrtoint(pointer, WORD.llvm), WORD.llvm(ALIGNMENT - 1))
-        return self.builder.inttoptr(self.builder.and_(raised, WORD.llvm(-ALIGNMENT)), ADDRESS)
+        raised = self.builder.add(self.builder.ptrtoint(pointer, WORD.llvm), WORD.llvm(LINE - 1))
+        return self.builder.inttoptr(self.builder.and_(raised, WORD.llvm(-LINE)), ADDRESS)
 
     # Statements -----------------------------------------------------------------------------------------
 
@@ -181,14 +199,56 @@ class _Function:
     def _loop(self, name: str, bounds: ast.expr, body: list[ast.stmt]) -> None:
         match bounds:
             case ast.Call(func=ast.Name(id="range"), args=[*first, last]) if len(first) < 2:
-                low, high = self._word(first[0]) if first else 0, self._word(last)
+                low = self._word(first[0]) if first else word(self.builder, 0)
+                high = self._word(last)
             case _:
                 raise self._unknown(bounds)
+        written = self._written(name, body) if self.streams else []
+        if written:
+            self._streamed(name, low, high, body, written)
+        else:
+            self._counted(name, low, high, body)
+
+    def _counted(self, name: str, low: Value, high: Value, body: list[ast.stmt]) -> None:
         names, outer = self.names, self.outer
         with counted(self.builder, low, high) as index:
             self.names, self.outer = {**names, name: index}, set(names)
             self._statements(body)
         self.names, self.outer = names, outer
+
+    def _written(self, index: str, body: list[ast.stmt]) -> list[str]:
+        """The streaming spans of which an innermost loop writes the element at its index and nothing else."""
+        nodes = [node for statement in body for node in ast.walk(statement)]
+        if any(isinstance(node, ast.For) for node in nodes):
+            return []
+        streaming = {text for text, span in self.names.items() if isinstance(span, Span) and span.streams}
+        mentioned = [node.id for node in nodes if isinstance(node, ast.Name)]
+        found = []
+        for statement in body:
+            match statement:
+                case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=span), slice=ast.Name(id=place))]):
+                    if place == index and span in streaming and mentioned.count(span) == 1:
+                        found.append(span)
+        return found
+
+    def _streamed(self, name: str, low: Value, high: Value, body: list[ast.stmt], written: list[str]) -> None:
+        """Run a loop part by part: what it writes comes to rest near by, whence whole lines go past the caches.
+
+        LLVM vectorises no loop that sends them there itself.
+        """
+        outputs = {
+            text: span for text, span in self.names.items() if isinstance(span, Span) and text in written
+        }
+        parts = {text: nearby(self.builder, span.kind, PART) for text, span in outputs.items()}
+        names, count = self.names, (high - low + (PART - 1)) / PART
+        with counted(self.builder, 0, count) as number:
+            first = low + number * PART
+            last = minimum(first + PART, high)
+            self.names = names | {text: part.offset(-first) for text, part in parts.items()}
+            self._counted(name, first, last, body)
+            for text, span in outputs.items():
+                stream(span.offset(first), parts[text], last - first)
+        self.names = names
 
     def _unknown(self, node: ast.AST, reason: str = "") -> SyntaxError:
         where = (self.filename, getattr(node, "lineno", 0), getattr(node, "col_offset", 0) + 1, None)

@@ -13,6 +13,7 @@ from llvmlite import ir
 from jitgrad.vmath.value import Kind, Value
 
 WORD = Kind("int", 64)
+LINE = 64  # bytes of a cache line
 BOOL, BYTE = Kind("bool", 1), Kind("uint", 8)
 _FAMILIES = {"f": "float", "i": "int", "u": "uint"}
 
@@ -49,13 +50,15 @@ class Scopes:
 class Span:
     """Elements of one kind from an address on, read by `span[i]` and written by `span[i] = value`.
 
-    Indices count elements also where the kind has several lanes, which is a vector of neighbours.
+    Indices count elements also where the kind has several lanes, which is a vector of neighbours. What is
+    written to a span that `streams` is to go to memory past the caches.
     """
 
     builder: ir.IRBuilder
     raw: ir.Value
     kind: Kind
     scopes: Scopes | None = None
+    streams: bool = False
 
     def offset(self, elements: Value | int) -> Span:
         """Return the span that begins `elements` further on."""
@@ -70,10 +73,16 @@ class Span:
         element = stored(self.kind).element
         return self.builder.gep(self.raw, [word(self.builder, place).raw], source_etype=element)
 
-    def _mark(self, access: ir.Instruction) -> None:
-        access.align = self.kind.bits // 8 or 1
+    def _mark(self, access: ir.Instruction, alignment: int = 0) -> None:
+        access.align = alignment or self.kind.bits // 8 or 1
         if self.scopes is not None:
             self.scopes.mark(access)
+
+    def stream(self, place: Value | int, value: Value) -> None:
+        """Write whole lines past the caches, to where a line begins."""
+        access = self.builder.store(value.raw, self._address(place))
+        self._mark(access, LINE)
+        access.set_metadata("nontemporal", self.builder.module.add_metadata([ir.IntType(32)(1)]))
 
     def __getitem__(self, place: Value | int) -> Value:
         kind = stored(self.kind)
@@ -85,6 +94,26 @@ class Span:
     def __setitem__(self, place: Value | int, value: Value) -> None:
         assert value.kind == self.kind, f"{value.kind} is stored where {self.kind} belongs"
         self._mark(self.builder.store(value.astype(stored(self.kind)).raw, self._address(place)))
+
+
+def nearby(builder: ir.IRBuilder, kind: Kind, count: int) -> Span:
+    """Return memory on the stack for so many elements, which lasts as long as the function."""
+    with builder.goto_entry_block():
+        address = builder.alloca(ir.ArrayType(stored(kind).element, count))
+    address.align = LINE
+    return Span(builder, address, kind)
+
+
+def stream(into: Span, values: Span, count: Value) -> None:
+    """Copy elements past the caches if a line begins with the first, as far as they fill lines."""
+    lanes = LINE * 8 // stored(into.kind).bits
+    address = Value(into.builder, into.builder.ptrtoint(into.raw, WORD.llvm), WORD)
+    lines = ((address & (LINE - 1)) == 0).choose(count & -lanes, count.constant(0))
+    target, source = into.vectors(lanes), values.vectors(lanes)
+    with counted(into.builder, 0, lines >> (lanes.bit_length() - 1)) as line:
+        target.stream(line * lanes, source[line * lanes])
+    with counted(into.builder, lines, count) as i:
+        into[i] = values[i]
 
 
 @contextmanager

@@ -32,7 +32,8 @@ class Parameter:
 class Source:
     """An emitted kernel: the text depends on the kernel's form only, the parameters' values on its sizes.
 
-    With `fastmath` its arithmetic may be contracted and reassociated.
+    With `fastmath` its arithmetic may be contracted and reassociated. With `streams` what it writes goes to
+    memory past the caches.
     """
 
     text: str
@@ -40,6 +41,7 @@ class Source:
     units: int
     has_finish: bool
     fastmath: bool = False
+    streams: bool = False
 
 
 @dataclass(slots=True)
