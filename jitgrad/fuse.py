@@ -24,6 +24,7 @@ from jitgrad.tidy import tidied
 MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
 MAX_REPEATED = 6  # cost of what is computed again rather than stored when several positions need it
 MAX_CHEAP = 2  # cost of what is computed again at each position, rather than stored in its stead
+SHORT_LOOP = 1024  # elements up to which kernels that share nothing are one: a launch costs as much
 MAX_NODES = 400  # in one kernel; LLVM's time grows faster than this
 MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value is stored
 
@@ -284,7 +285,7 @@ class _Schedule:
         return group
 
     def _join(self, group: _Group, node: Node) -> bool:
-        """Try to compute the node in the kernel; a kernel takes only what shares data with it."""
+        """Try to compute the node in the kernel; a long one takes only what shares data with it."""
         run, alone = _run(node), not group.stores
         if not alone and (group.body.size > MAX_NODES or (any(group.run) and any(run) and group.run != run)):
             return False
@@ -298,7 +299,8 @@ class _Schedule:
             group.body.restore(before)
             self.in_the_way = blocked.nodes
             return False
-        if not alone and not self._shares(store, before[0], group):
+        short = math.prod(group.domain) <= SHORT_LOOP
+        if not (alone or short or self._shares(store, before[0], group)):
             group.body.restore(before)
             return False
         group.stores.append(store)
@@ -360,7 +362,11 @@ class _Schedule:
         """What a kernel may loop over to compute the node: its elements, and rows of which it is made."""
         if node.op.kind == "reduce" and node.shape:
             return [node.args[0].shape]
-        loops = node.args[0] if node.op.kind == "reduce" else node
+        total = node.op.kind == "reduce"
+        loops = node.args[0] if total else node
         inner = self.inner[loops]
         domain = loops.shape or (1,)
-        return [domain] if inner is None else [domain, (*domain, inner)]
+        if inner is None:
+            return [domain]
+        # A total over several axes is one over rows, in the order of which it is reduced.
+        return [(*domain, inner)] if total and len(domain) > 1 else [domain, (*domain, inner)]

@@ -65,7 +65,6 @@ FLOORS = {
 
 # Heavy libraries that a function may import when it runs, so that `import jitgrad` stays quick.
 HEAVY = {
-    "numba",
     "scipy",
     "sklearn",
     "matplotlib",

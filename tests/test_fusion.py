@@ -64,6 +64,30 @@ def logistic_loss(w: Any, b: Any, x: Any, y: Any) -> Any:
     return np.mean(np.logaddexp(0.0, -y * (x @ w + b)))
 
 
+def pair_energy(x: Any) -> Any:
+    d = x[:, None, :] - x[None, :, :]
+    return np.sum(1.0 / (1.0 + np.sum(d * d, axis=-1)))
+
+
+def squared_norms(x: Any) -> Any:
+    return np.sum(np.tanh(np.sum(x * x, axis=-1)))
+
+
+def diffusion(u: Any) -> Any:
+    for _ in range(2):
+        p = np.pad(u, 1)
+        u = u + 0.2 * (p[2:, 1:-1] + p[:-2, 1:-1] + p[1:-1, 2:] + p[1:-1, :-2] - 4.0 * u)
+    return np.sum(u * u)
+
+
+def rosenbrock(x: Any) -> Any:
+    return np.sum(100.0 * (x[1:] - x[:-1] ** 2) ** 2 + (1.0 - x[:-1]) ** 2)
+
+
+def joined(*parts: Any) -> Any:
+    return np.sum(np.exp(np.concatenate(parts)))
+
+
 def traffic(report: Report) -> list[tuple[int, int]]:
     """How many arrays each kernel reads and writes."""
     return [(k.arrays_read, k.arrays_written) for k in report.kernels]
@@ -136,6 +160,15 @@ PROGRAMS: dict[str, tuple[Any, Callable[[int], tuple[Any, ...]]]] = {
         jitgrad.value_and_grad(logistic_loss, argnums=(0, 1)),
         lambda n: (float32(20), np.float32(0.1), float32(n, 20), np.sign(float32(n))),
     ),
+    "pairs of points": (jitgrad.value_and_grad(pair_energy), lambda n: (float32(n, 3),)),
+    "coordinates": (jitgrad.value_and_grad(squared_norms), lambda n: (float32(n, 2),)),
+    "short rows": (jitgrad.value_and_grad(squared_norms), lambda n: (float32(n, 5 + n % 20),)),
+    "stencil": (jitgrad.value_and_grad(diffusion), lambda n: (float32(n, 2 * n),)),
+    "neighbours": (jitgrad.value_and_grad(rosenbrock), lambda n: (float32(n),)),
+    "joined": (jitgrad.value_and_grad(joined, argnums=(0, 1)), lambda n: (float32(n), float32(2 * n))),
+    "transposed": (jitgrad.value_and_grad(squared_norms), lambda n: (float32(60, n + 2).T,)),
+    "strided": (jitgrad.jit(lambda x: np.tanh(x) * x), lambda n: (float32(40 * n)[:: 5 + n % 7],)),
+    "rows apart": (jitgrad.value_and_grad(squared_norms), lambda n: (float32(n, 99 + n)[:, : 40 + n % 9],)),
 }
 
 
@@ -173,6 +206,51 @@ def test_equal_kernels_of_different_functions_are_compiled_once() -> None:
     x = float32(500)
     jitgrad.grad(lambda x: np.sum(np.sin(x) * 0.7))(x)
     assert compiled_by(lambda: jitgrad.grad(lambda y: np.sum(np.sin(y) * 0.3))(x)) == 0
+
+
+FORMS: dict[str, tuple[Any, tuple[Any, ...], tuple[Any, ...]]] = {
+    "dtype": (squared_norms, (float32(60, 40),), (float32(60, 40).astype(float),)),
+    "strided input": (squared_norms, (float32(60, 40),), (float32(60, 80)[:, ::2],)),
+    "strides 2 and 3": (squared_norms, (float32(60, 80)[:, ::2],), (float32(60, 120)[:, ::3],)),
+    "strides 4 and 5": (squared_norms, (float32(60, 160)[:, ::4],), (float32(60, 200)[:, ::5],)),
+    "2 and 3 coordinates": (squared_norms, (float32(60, 2),), (float32(60, 3),)),
+    "4 and 5 coordinates": (squared_norms, (float32(60, 4),), (float32(60, 5),)),
+    "an axis of 1": (squared_norms, (float32(60, 40),), (float32(1, 40),)),
+    "rows of 32 and 33": (squared_norms, (float32(60, 32),), (float32(60, 33),)),
+    "2 and 3 parts": (joined, (float32(60), float32(60)), (float32(60), float32(60), float32(60))),
+    "a slice of all": (
+        lambda x, y: np.sum(np.exp(x[: y.size]) * y) + np.sum(x),
+        (float32(80), float32(60)),
+        (float32(60), float32(60)),
+    ),
+    "short part": (joined, (float32(60), float32(60)), (float32(15), float32(60))),
+}
+
+
+def kernel_keys(function: Any, arguments: tuple[Any, ...]) -> list[str]:
+    return [loaded.key for loaded in function.compiled(*arguments).loaded]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_a_kernel_is_compiled_for(form: str) -> None:
+    loss, one, other = FORMS[form]
+    function = jitgrad.value_and_grad(loss)
+    assert kernel_keys(function, one) != kernel_keys(function, other)
+
+
+def test_fast_mode_has_kernels_of_its_own() -> None:
+    x = float32(60, 40)
+    exact, fast = (jitgrad.grad(squared_norms, fastmath=mode) for mode in (False, True))
+    assert kernel_keys(exact, (x,)) != kernel_keys(fast, (x,))
+
+
+def test_numbers_that_become_equal_are_one_parameter() -> None:
+    def scaled(x: Any, a: float, b: float) -> Any:
+        return np.tanh(x * a) * b
+
+    function = jitgrad.jit(scaled, static_argnames=("a", "b"))
+    keys = [function.compiled(float32(60), a=a, b=0.5).loaded[0].key for a in (0.25, 0.75, 0.5)]
+    assert keys[0] == keys[1] != keys[2]
 
 
 # Very long programs -----------------------------------------------------------------------------------------
@@ -419,3 +497,9 @@ def test_a_cache_folder_that_others_may_write_is_refused_with_one_warning(
     assert report["from_disk"] == 0 and report["compiled"] == warm[1]["compiled"]
     (warning,) = report["warnings"]
     assert "other users may write" in warning
+
+
+def test_a_total_of_ties_in_rows_counts_every_element() -> None:
+    x = np.ones((6, 5, 2), np.float32)
+    function = jitgrad.grad(lambda x: np.min(np.min(x, axis=2)) + np.sum(x * x))
+    np.testing.assert_array_equal(function(x), jitgrad.interpret(function)(x))

@@ -16,7 +16,7 @@ LATER = (
     *("aval", "compile", "get_num_threads", "grad", "interpret", "jit", "load", "save", "serialization"),
     *("set_num_threads", "value_and_grad", "vjp"),
 )
-HEAVY = {"numba", "llvmlite", "scipy", "jitgrad.jit", "jitgrad.fuse", "jitgrad.targets", "jitgrad.runtime"}
+HEAVY = {"llvmlite", "scipy", "jitgrad.jit", "jitgrad.fuse", "jitgrad.targets", "jitgrad.runtime"}
 
 
 def run(*lines: str) -> object:

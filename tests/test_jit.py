@@ -766,6 +766,6 @@ def test_functions_can_be_copied() -> None:
     assert copy.copy(function) is function
 
 
-def test_importing_jitgrad_does_not_import_numba() -> None:
-    code = "import sys, jitgrad, jitgrad.numpy; assert 'numba' not in sys.modules"
+def test_importing_the_namespace_does_not_import_the_compiler() -> None:
+    code = "import sys, jitgrad, jitgrad.numpy; assert 'llvmlite' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -407,11 +407,11 @@ def test_the_interpreter_ends_while_kernels_run() -> None:
 
 
 @pytest.mark.usefixtures("object_file")
-def test_a_second_process_neither_compiles_nor_imports_numba() -> None:
+def test_a_second_process_compiles_nothing() -> None:
     body = """
     cache.fingerprint()
     launch(block("test_count", 100, 1, counts))
-    print("numba" in sys.modules, cache.stats.hits, cache.stats.misses)
+    print(cache.stats.hits, cache.stats.misses)
     """
     run_python(body)
-    assert run_python(body).split() == ["False", "1", "0"]
+    assert run_python(body).split() == ["1", "0"]

@@ -13,8 +13,8 @@ from jitgrad.cli.terminal import installed, size
 from jitgrad.machine import cache
 from jitgrad.runtime import threads
 
-REQUIRED = ("jitgrad", "numpy", "numba", "llvmlite")
-OPTIONAL = ("scipy", "scikit-learn", "matplotlib", "rich", "jax", "torch", "autograd")
+REQUIRED = ("jitgrad", "numpy", "llvmlite")
+OPTIONAL = ("numba", "scipy", "scikit-learn", "matplotlib", "rich", "jax", "torch", "autograd")
 
 
 def run() -> int:

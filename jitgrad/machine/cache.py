@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -179,7 +178,6 @@ def fingerprint() -> str:
     return "; ".join(
         (
             f"jitgrad {_digest_of_sources(str(Path(__file__).parents[1]))}",
-            f"numba {_numba_version()}",
             f"llvmlite {llvmlite.__version__}",
             f"numpy {np.__version__}",
             f"python {'.'.join(map(str, sys.version_info))}",
@@ -221,18 +219,6 @@ def _sources(where: str) -> Iterator[tuple[str, int, int, int, int]]:
                 yield item.path, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns
             elif item.is_dir() and item.name != "__pycache__":
                 yield from _sources(item.path)
-
-
-def _numba_version() -> str:
-    """Read numba's version without importing numba (0.3 s) or importlib.metadata (12 ms)."""
-    spec = importlib.util.find_spec("numba")
-    for found in (spec and spec.submodule_search_locations) or ():
-        with contextlib.suppress(OSError):
-            text = (Path(found) / "_version.py").read_text()
-            match = re.search(r"""["']version["']:\s*["']([^"']+)""", text)
-            if match:
-                return match.group(1)
-    return "unknown"
 
 
 def _chosen_folder() -> Path:

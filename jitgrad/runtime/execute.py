@@ -127,7 +127,7 @@ def _emitted(steps: Sequence[Kernel | Call], fastmath: bool) -> list[Emitted | C
 
 
 def _loaded(steps: Sequence[Emitted | Call], sources: Sequence[Source]) -> list[KernelStep | Call]:
-    """The steps with their kernels loaded from these sources, which are compiled side by side where need be."""
+    """The steps with their kernels loaded from `sources`, which are compiled side by side where need be."""
     ready = zip(sources, kernels.load_all(sources), strict=True)
     return [
         KernelStep(step.kernel, *next(ready), step.seconds) if isinstance(step, Emitted) else step

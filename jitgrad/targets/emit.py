@@ -1,5 +1,5 @@
-"""A kernel to the text of a Python function in the dialect that numba compiles: the part that all targets
-share."""
+"""A kernel to the text of a Python function in a small dialect, which runs in Python and which a front end
+lowers."""
 
 from __future__ import annotations
 

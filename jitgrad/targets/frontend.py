@@ -26,6 +26,7 @@ from jitgrad.targets.memory import (
     counted,
     kind_of,
     nearby,
+    settle,
     stored,
     stream,
     word,
@@ -141,8 +142,7 @@ class _Function:
         self._unpack(used)
         self._statements(definition.body)
         if self.streams:
-            # What goes past the caches does not wait for later writes, which tell other threads of it.
-            self.builder.fence("seq_cst")
+            settle(self.builder)
         self.builder.ret_void()
 
     def _unpack(self, used: set[str]) -> None:
@@ -232,7 +232,7 @@ class _Function:
         return found
 
     def _streamed(self, name: str, low: Value, high: Value, body: list[ast.stmt], written: list[str]) -> None:
-        """Run a loop part by part: what it writes comes to rest near by, whence whole lines go past the caches.
+        """Run a loop part by part: each is written to near memory, whence whole lines go past the caches.
 
         LLVM vectorises no loop that sends them there itself.
         """

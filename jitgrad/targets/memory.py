@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from jitgrad.vmath.value import Kind, Value
 WORD = Kind("int", 64)
 LINE = 64  # bytes of a cache line
 BOOL, BYTE = Kind("bool", 1), Kind("uint", 8)
+_NOTHING = ir.FunctionType(ir.VoidType(), ())
 _FAMILIES = {"f": "float", "i": "int", "u": "uint"}
 
 
@@ -96,12 +98,20 @@ class Span:
         self._mark(self.builder.store(value.astype(stored(self.kind)).raw, self._address(place)))
 
 
+def settle(builder: ir.IRBuilder) -> None:
+    """Wait for what was written past the caches: later writes, which tell other threads of it, do not."""
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        builder.call(builder.module.declare_intrinsic("llvm.x86.sse.sfence", (), _NOTHING), [])
+    else:
+        builder.fence("seq_cst")
+
+
 def nearby(builder: ir.IRBuilder, kind: Kind, count: int) -> Span:
     """Return memory on the stack for so many elements, which lasts as long as the function."""
     with builder.goto_entry_block():
-        address = builder.alloca(ir.ArrayType(stored(kind).element, count))
-    address.align = LINE
-    return Span(builder, address, kind)
+        memory = builder.alloca(stored(kind).element, count)
+        memory.align = LINE
+        return Span(builder, builder.bitcast(memory, ir.PointerType()), kind)
 
 
 def stream(into: Span, values: Span, count: Value) -> None:

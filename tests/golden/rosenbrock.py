@@ -45,10 +45,10 @@ def kernel(lo, hi, x0, x1, y0, n, o0, e0, e1, s0, o1, s1, c0, c1):
         x1_b = offset(x1, start)
         x1_b1 = offset(x1, o0 + start)
         y0_b = offset(y0, start)
-        a0 = minimum(maximum(e0 - start, 0), m)
-        z0 = minimum(maximum(e1 - start, 0), m)
+        m0_0 = minimum(maximum(e0 - start, 0), m)
+        m0_1 = minimum(maximum(e1 - start, 0), m)
         for edge in range(2):
-            for i in range(edge * z0, a0 + edge * (m - a0)):
+            for i in range(edge * m0_1, m0_0 + edge * (m - m0_0)):
                 v0 = inside(start + i, s0)
                 v1 = x0_b[i] if v0 else c1
                 v2 = c0 - v1
@@ -64,7 +64,7 @@ def kernel(lo, hi, x0, x1, y0, n, o0, e0, e1, s0, o1, s1, c0, c1):
                 v12 = x1_b1[i] if v11 else c1
                 v13 = v10 + v12
                 y0_b[i] = v13
-        for i in range(a0, z0):
+        for i in range(m0_0, m0_1):
             v14 = x0_b[i]
             v15 = c0 - v14
             v16 = v15 + v15
