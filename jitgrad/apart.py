@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from jitgrad.fuse import MAX_NODES, MAX_PARTS, viewed
+from jitgrad.fuse import MAX_NODES, MAX_PARTS, SHORT_LOOP, viewed
 from jitgrad.ir import LITERAL, Node, toposort
 from jitgrad.lower import FUSIBLE_DTYPES, joins, row_strides
 from jitgrad.program import LOAD, Call, Kernel, Level, Program, Store
@@ -70,7 +70,7 @@ def _why_kernel(kernel: Kernel, before: Kernel, name: str, calls: list[Node]) ->
         return f"{name} has {size} operations already, and a kernel takes no more beyond {MAX_NODES}"
     if any(kernel.run) and any(before.run) and kernel.run != before.run:
         return f"reduces other axes than {name}"
-    if not _share(kernel.stores[:1], before):
+    if math.prod(before.domain) > SHORT_LOOP and not _share(kernel.stores[:1], before):
         begins = "" if not _share(kernel.stores, before) else "begins with a value that "
         return f"{begins}shares no data with {name}"
     return f"cannot be computed in the loops of {name}"

@@ -3,7 +3,8 @@
 Trailing axes, flattened to n elements: blocks of 1024; in a block, element i goes to lane i % 64, a lane is
 reduced in order, and lanes are folded in halves (64 to 32, ... to 1); the results of the blocks are reduced
 the same way again.
-Axes before at most 4 elements (the coordinates of a point) are reduced like trailing ones, once for each element.
+Axes before at most 4 elements (the coordinates of a point) are reduced like trailing ones, once for each
+element.
 Other axes, flattened: blocks of 32 in order, the results of the blocks reduced the same way again.
 The order depends on nothing else: not on threads, vector width or memory layout.
 """

@@ -28,6 +28,7 @@ SECONDS_PER_BYTE = 15e-12
 PARALLEL_SECONDS = 25e-6  # below this, waking a second thread (6 to 8 us) brings little
 CHUNK_SECONDS = 10e-6
 HOLD_GIL_SECONDS = 4e-6
+HIDDEN_MOVES = 1.5  # operations that take so much longer than the moves leave nothing to gain
 CACHE_BYTES = max(last_level_bytes(), 16 << 20)
 
 
@@ -137,12 +138,17 @@ def _loaded(steps: Sequence[Emitted | Call], sources: Sequence[Source]) -> list[
 
 def estimated_seconds(kernel: Kernel) -> float:
     """A rough time on one thread, which decides between one thread and many."""
+    return sum(_operations_and_moves(kernel))
+
+
+def _operations_and_moves(kernel: Kernel) -> tuple[float, float]:
+    """The seconds that a kernel's operations take, and those that its elements take on their way."""
     elements = kernel.rows * kernel.domain[-1]
     body = toposort(s.value for s in kernel.stores)
     cost = sum(node.op.cost * node.dtype.itemsize for node in body)
     moved = sum(node.dtype.itemsize for node in body if node.op is LOAD)
     moved += sum(s.target.dtype.itemsize for s in kernel.stores if s.level == "element")
-    return elements * (cost * SECONDS_PER_COST + moved * SECONDS_PER_BYTE)
+    return elements * cost * SECONDS_PER_COST, elements * moved * SECONDS_PER_BYTE
 
 
 # Plans ------------------------------------------------------------------------------------------------
@@ -181,7 +187,7 @@ class _Planner:
 
     def launch(self, step: Emitted, dead: Sequence[Node]) -> Launch:
         makes = self.makes(step.kernel, dead)
-        source = replace(step.source, streams=_streams(step.source, makes))
+        source = replace(step.source, streams=_streams(step.kernel, step.source, makes))
         self.sources.append(source)
         parameters = source.parameters
         content, scratch_bytes = _content(step)
@@ -237,11 +243,14 @@ class _Planner:
         return Result(self.slots[node], copies=copies)
 
 
-def _streams(source: Source, makes: Sequence[Buffer]) -> bool:
-    """Whether what a kernel writes has left the caches when it ends, and was not there when it began."""
+def _streams(kernel: Kernel, source: Source, makes: Sequence[Buffer]) -> bool:
+    """Whether memory is what a kernel waits for, and what it writes neither was in the caches nor stays there."""
     arrays = [p.value for p in source.parameters if p.kind in ("input", "output")]
     moved = sum(array.aval.size * array.dtype.itemsize for array in arrays)
-    return moved > CACHE_BYTES and all(buffer.instead is None for buffer in makes)
+    if moved <= CACHE_BYTES or any(buffer.instead is not None for buffer in makes):
+        return False
+    operations, moves = _operations_and_moves(kernel)
+    return operations < HIDDEN_MOVES * moves
 
 
 def _content(step: Emitted) -> tuple[tuple[int, ...], int]:
