@@ -244,7 +244,7 @@ class _Planner:
 
 
 def _streams(kernel: Kernel, source: Source, makes: Sequence[Buffer]) -> bool:
-    """Whether memory is what a kernel waits for, and what it writes neither was in the caches nor stays there."""
+    """Whether a kernel waits for memory, and what it writes neither was in the caches nor stays there."""
     arrays = [p.value for p in source.parameters if p.kind in ("input", "output")]
     moved = sum(array.aval.size * array.dtype.itemsize for array in arrays)
     if moved <= CACHE_BYTES or any(buffer.instead is not None for buffer in makes):

@@ -4,7 +4,7 @@ where it writes the element that needs it."""
 from __future__ import annotations
 
 from jitgrad.ir import Node, toposort
-from jitgrad.program import LOAD, Kernel, Store
+from jitgrad.program import INSIDE, LOAD, Kernel, Store
 
 
 def may_overwrite(kernel: Kernel, array: Node, store: Store) -> bool:
@@ -17,8 +17,8 @@ def may_overwrite(kernel: Kernel, array: Node, store: Store) -> bool:
     if not same or store.level != "element" or len(kernel.domain) != 1 or kernel.domain[0] != array.aval.size:
         return False
     body = toposort(s.value for s in (*kernel.stores, *kernel.epilogue))
-    if any(node.op.kind == "reduce" for node in body):
-        return False
+    if any(node.op.kind == "reduce" or node.op is INSIDE for node in body):
+        return False  # a part of a loop that knows its guards may not need the element that it overwrites
     loads = [node for node in body if node.op is LOAD and node.param("buffer") is array]
     if len(loads) != 1 or loads[0].args:
         return False
