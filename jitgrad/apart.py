@@ -35,6 +35,8 @@ def _why_library(node: Node) -> str:
     odd = next((n.dtype for n in (node, *node.args) if n.dtype not in FUSIBLE_DTYPES), None)
     if odd is not None:
         return f"{odd} is left to NumPy"
+    if node.op.kind == "scan" and node.param("axis") < node.ndim - 1:
+        return f"runs along axis {node.param('axis')} of {node.shape}, and kernels run along the last axis"
     if node.op.kind == "view":
         return "a copy, because what it rearranges is not contiguous in memory"
     if node.op.kind == "join" and len(node.args) > MAX_PARTS:

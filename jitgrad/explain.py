@@ -20,7 +20,7 @@ from jitgrad.program import Call, Kernel
 from jitgrad.runtime.binding import bound
 from jitgrad.runtime.execute import Compiled, KernelStep
 from jitgrad.runtime.plan import Launch, Product, Step
-from jitgrad.targets.plan import Plan
+from jitgrad.targets.plan import STAGES, Plan
 
 COLUMNS = 110
 LEAST_ROUNDS, MOST_ROUNDS, ENOUGH_SECONDS = 5, 101, 0.2
@@ -243,7 +243,7 @@ def work(kernel: Kernel) -> tuple[int, int]:
     """The operations for each element of a kernel, and in all, each as much as its cost.
 
     What several loops over a row compute again counts again; a reduction is an operation for each element
-    that it takes.
+    that it takes, and so is a scan.
     """
     plan = Plan(kernel)
     element = sum(
@@ -252,7 +252,7 @@ def work(kernel: Kernel) -> tuple[int, int]:
         for node in nodes
         if node not in read
     )
-    element += sum(node.op.cost for node in plan.body if node.op.kind == "reduce")
+    element += sum(node.op.cost for node in plan.body if node.op.kind in STAGES)
     row = sum(_cost(node) for node in plan.body if node not in plan.inner)
     for store in kernel.stores:
         if store.op is not None and store.level == "total" and plan.rows:

@@ -14,7 +14,7 @@ from heapq import heappop, heappush
 
 from jitgrad.components import spelled_out
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
-from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, is_row_reduction, joins
+from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, is_row_reduction, joins, scans
 from jitgrad.ops.structure import reshape
 from jitgrad.positions import several_positions
 from jitgrad.program import LOAD, RESULT, Call, Kernel, Level, Program, Store, scalar
@@ -103,6 +103,8 @@ def is_call(node: Node) -> bool:
         return (
             not joins(node) or not node.ndim or len(node.args) > MAX_PARTS or node.dtype not in FUSIBLE_DTYPES
         )
+    if node.op.kind == "scan":
+        return not scans(node)
     return node.op.kind == "call" or (node.op.kind == "map" and not fuses(node))
 
 
@@ -128,7 +130,7 @@ def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
             required.add(node)
         inline = [a for a in node.args if a not in required]
         depth[node] = 1 + max((depth[a] for a in inline), default=0)
-        own = node.op.cost if node.op.kind in ("map", "join") else 0
+        own = node.op.cost if node.op.kind in ("map", "join", "scan") else 0
         cost[node] = 0 if node.op.kind == "reduce" else own + sum(cost[a] for a in inline)
         if depth[node] > MAX_DEPTH:
             required.add(node)

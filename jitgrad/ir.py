@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 Params = tuple[tuple[str, Any], ...]
-Kind = Literal["leaf", "index", "map", "reduce", "view", "join", "call"]
+Kind = Literal["leaf", "index", "map", "reduce", "scan", "view", "join", "call"]
 
 
 _PLAIN = frozenset((np.ndarray, np.float32, np.float64, float, int))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -48,6 +49,8 @@ class Index:
 
 Map = tuple[Index, ...]
 Shape = tuple[int, ...]
+Way = tuple[Node, bool]  # a scan in a flat kernel, and whether it runs backwards
+Snapshot = tuple[dict[Node, None], dict[tuple[Node, Map], Node], Way | None]
 BOOL = np.dtype(bool)
 
 
@@ -82,6 +85,16 @@ def is_row_reduction(node: Node) -> bool:
     )
 
 
+def scans(node: Node) -> bool:
+    """Whether a kernel can run along the node: along the last axis, in dtypes of numbers."""
+    return (
+        node.op.kind == "scan"
+        and node.param("axis") == node.ndim - 1
+        and all(n.dtype in FUSIBLE_DTYPES and n.dtype != BOOL for n in (node, *node.args))
+        and node.aval.size > 0
+    )
+
+
 def row_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Element strides of a C-contiguous array."""
     strides, step = [], 1
@@ -105,6 +118,7 @@ class Body:
         self._in_memory = in_memory
         self._strides = strides
         self._made: dict[tuple[Node, Map], Node] = {}
+        self._way: Way | None = None
 
     @property
     def size(self) -> int:
@@ -118,11 +132,11 @@ class Body:
             if made.op is not LOAD and node.op is not LITERAL and index == identity(node.ndim)
         }
 
-    def snapshot(self) -> tuple[dict[Node, None], dict[tuple[Node, Map], Node]]:
-        return dict(self.buffers), dict(self._made)
+    def snapshot(self) -> Snapshot:
+        return dict(self.buffers), dict(self._made), self._way
 
-    def restore(self, snapshot: tuple[dict[Node, None], dict[tuple[Node, Map], Node]]) -> None:
-        self.buffers, self._made = snapshot
+    def restore(self, snapshot: Snapshot) -> None:
+        self.buffers, self._made, self._way = snapshot
 
     def lower(self, node: Node, index: Map) -> Node:
         """The scalar node for `node` at `index`. Fusion bounds the depth of what one kernel recomputes."""
@@ -148,6 +162,8 @@ class Body:
             return self._join(node, index)
         if is_row_reduction(node):
             return self._row_reduction(node, index)
+        if scans(node):
+            return self._scan(node, index)
         raise Blocked(node)
 
     def _join(self, node: Node, index: Map) -> Node:
@@ -225,6 +241,25 @@ class Body:
         element = self.lower(x, (*index, Index(0, ((inner, 1),))))
         return scalar(node.op, (element,), (), node.dtype)
 
+    def _scan(self, node: Node, index: Map) -> Node:
+        """A running value in the row's own order, or backwards where it is read backwards."""
+        inner, n = len(self.domain) - 1, node.shape[-1]
+        *outer, along = index
+        reverse = n > 1 and along == Index(n - 1, ((inner, -1),))
+        whole = n == self.domain[-1] and (reverse or along == Index(0, ((inner, 1),)))
+        moved = any(axis == inner for i in outer for axis, _ in i.terms)
+        moved = moved or any(i.dynamic or i.guards for i in outer)
+        if not whole or moved or math.prod(self.domain) > node.aval.size:
+            raise Blocked(node)
+        if not inner:
+            # All blocks of a flat kernel run one after another, in one order.
+            other, way = self._way or (node, reverse)
+            if way != reverse:
+                raise Blocked(min(node, other, key=lambda n: n.number))
+            self._way = other, way
+        args = tuple(self.lower(a, index) for a in node.args)
+        return scalar(node.op, args, (("reverse", reverse),), node.dtype)
+
     def _affine(self, node: Node, index: Index) -> tuple[tuple[str, object], ...]:
         if index.dynamic:
             raise Blocked(node)
@@ -257,12 +292,12 @@ class Body:
 
 
 def varies(body: list[Node], axis: int) -> set[Node]:
-    """The scalar nodes whose value changes along a loop axis; a row reduction's result does not."""
+    """The scalar nodes whose value changes along a loop axis: that of a scan does, of a row reduction not."""
     found: set[Node] = set()
     for node in body:
         if node.op in STRIDED:
             if node.param("strides")[axis] or any(a in found for a in node.args):
                 found.add(node)
-        elif node.op.kind != "reduce" and any(a in found for a in node.args):
+        elif node.op.kind == "scan" or node.op.kind != "reduce" and any(a in found for a in node.args):
             found.add(node)
     return found

@@ -25,7 +25,11 @@ def several_positions(graph: Graph) -> set[Node]:
         mine = positions.setdefault(node, {()})
         if node.op.kind in ("map", "join") and len(mine) > widest.get(node, 1):
             several.add(node)
-        if node in several or node.op.kind in ("reduce", "call"):
+        if (
+            node in several
+            or node.op.kind in ("reduce", "call")
+            or (node.op.kind == "scan" and len(mine) > 1)
+        ):
             mine = {()}
         for arg, views in _reads(node):
             known = positions.setdefault(arg, set())
@@ -38,12 +42,22 @@ def several_positions(graph: Graph) -> set[Node]:
 
 
 def _then(position: Position, view: Position) -> Position:
-    """The position seen through one more view; shifts that meet add up."""
+    """The position seen through one more view; shifts that meet add up, two reversals cancel."""
+    if position and position[-1:] == view and _reverses(*view[0]):
+        return position[:-1]
     meet = position and view and position[-1][0] == view[0][0] == "shift"
     if not meet or len(position[-1][1]) != len(view[0][1]):
         return (*position, *view)
     total = tuple(a + b for a, b in zip(position[-1][1], view[0][1], strict=True))
     return (*position[:-1], ("shift", total)) if any(total) else position[:-1]
+
+
+def _reverses(kind: str, *steps: Any) -> bool:
+    """Whether a view does nothing but to turn axes around."""
+    if kind != "steps":
+        return False
+    start, step = steps
+    return all(by == -1 or (by == 1 and not first) for first, by in zip(start, step, strict=True))
 
 
 def _reads(node: Node) -> Iterator[tuple[Node, list[Position]]]:

@@ -48,7 +48,7 @@ def _cut(stores: Sequence[Store], evaluated: set[Node], again: set[Node], stored
 def _compute_cost(node: Node) -> int:
     if is_row_reduction(node):
         return COMPUTE * node.args[0].aval.nbytes
-    return COMPUTE * node.op.cost * node.aval.nbytes if node.op.kind == "map" else 0
+    return COMPUTE * node.op.cost * node.aval.nbytes if node.op.kind in ("map", "scan") else 0
 
 
 def _read_cost(node: Node) -> int:

@@ -26,11 +26,11 @@ def tidied(kernel: Kernel) -> Kernel:
 
 
 def is_row_program(kernel: Kernel) -> bool:
-    """Whether the kernel needs its rows: it stores per row or per column, or reduces rows."""
+    """Whether the kernel needs its rows: it stores per row or column, reduces rows or runs along them."""
     return any(
         s.level in ("row", "columns") or (s.level == "total" and len(kernel.domain) > 1)
         for s in kernel.stores
-    ) or any(n.op.kind == "reduce" for n in _body(kernel))
+    ) or any(n.op.kind == "reduce" or (n.op.kind == "scan" and len(kernel.domain) > 1) for n in _body(kernel))
 
 
 def _body(kernel: Kernel) -> list[Node]:
@@ -96,7 +96,7 @@ def _mergeable(kernel: Kernel, axis: int) -> bool:
 def _only_columns(kernel: Kernel) -> bool:
     """Whether the kernel's rows need no loops of their own but for the order in which columns are reduced."""
     return all(s.level in ("element", "columns") for s in kernel.stores) and not any(
-        n.op.kind == "reduce" for n in _body(kernel)
+        n.op.kind in ("reduce", "scan") for n in _body(kernel)
     )
 
 

@@ -207,8 +207,12 @@ class RandomGraph:
         x = self._pick(lambda n: n.ndim > 0 and n.dtype == self.dtype)
         if x is None:
             return None
-        name = "cumsum" if self.rng.random() < 0.8 else "logcumsumexp"
-        return OPS[name](x, axis=int(self.rng.integers(0, x.ndim)))
+        axis = x.ndim - 1 if self.rng.random() < 0.7 else int(self.rng.integers(0, x.ndim))
+        name = str(self.rng.choice(("cumsum", "cumsum", "cumprod", "recurrence", "logcumsumexp")))
+        if name != "recurrence":
+            return OPS[name](x, axis=axis)
+        factors = self._pick(lambda n: n.shape == x.shape and n.dtype == self.dtype)
+        return OPS[name](OPS["tanh"](factors), x, axis=axis)
 
     def _reduce(self) -> Any:
         x = self._pick(lambda n: n.ndim > 0 and n.dtype == self.dtype)

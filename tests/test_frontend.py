@@ -172,7 +172,7 @@ SIZES = {
 }
 CASES = [
     (name, dtype)
-    for name in sorted(reductions.NAMES)
+    for name in sorted(f"{op}_{form}" for op in reductions.COMBINE for form in reductions.REDUCTIONS)
     for dtype in (["bool"] if name[:3] in ("any", "all") else ["float32", "float64", "int32", "uint8"])
 ]
 

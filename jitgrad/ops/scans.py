@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,19 @@ from jitgrad.ops.elementwise import exp
 from jitgrad.ops.indexing import take_along_axis
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.shape import window
-from jitgrad.ops.structure import place
+from jitgrad.ops.structure import place, update
 from jitgrad.ops.table import composite, primitive, zeros_like
 from jitgrad.ops.values import as_array, as_dtype, axis_of
 
 Array = np.ndarray[Any, Any]
+
+# Element i of a scan from the one before it and element i of each operand; the first is the last operand's.
+STEPS: dict[str, Callable[..., Any]] = {
+    "cumsum": lambda total, x: total + x,
+    "cumprod": lambda total, x: total * x,
+    "recurrence": lambda total, a, b: b + a * total,
+}
+SCAN_COST = 32  # of an element, which waits for the one before it
 
 # Linear recurrences -----------------------------------------------------------------------------------
 
@@ -30,41 +39,46 @@ def _recurred(a: Any, b: Any, *, axis: int) -> Array:
     return out
 
 
-def _shifted(x: Any, axis: int, by: int) -> Any:
-    """x moved along an axis by one place, 1 or -1, with 0 where nothing comes from."""
+def shifted(x: Any, axis: int, by: int, first: int = 0) -> Any:
+    """x moved along an axis by one place, 1 or -1, with `first` where nothing comes from."""
     n = x.shape[axis]
     size = max(n - 1, 0)
     kept = window(x, axis, 0 if by > 0 else min(1, n), size)
     start = tuple(min(1, n) if i == axis and by > 0 else 0 for i in range(len(x.shape)))
-    return place(kept, shape=x.shape, start=start, step=(1,) * len(x.shape))
+    step = (1,) * len(x.shape)
+    if not first:
+        return place(kept, shape=x.shape, start=start, step=step)
+    return update(zeros_like(x) + first, kept, start=start, step=step)
 
 
-def _backward(a: Any, g: Any, axis: int) -> Any:
+def backwards(a: Any, g: Any, axis: int) -> Any:
     """The sums s[i] = g[i] + a[i + 1] * s[i + 1]."""
-    return flip(recurrence(flip(_shifted(a, axis, -1), axis), flip(g, axis), axis=axis), axis)
+    return flip(recurrence(flip(shifted(a, axis, -1), axis), flip(g, axis), axis=axis), axis)
 
 
 def _recurrence_vjp(g: Any, out: Any, a: Any, b: Any, *, axis: int) -> tuple[Any, Any]:
-    back = _backward(a, g, axis)
-    return back * _shifted(out, axis, 1), back
+    back = backwards(a, g, axis)
+    return back * shifted(out, axis, 1), back
 
 
 def _recurrence_jvp(tangents: tuple[Any, Any], out: Any, a: Any, b: Any, *, axis: int) -> Any:
     da, db = (zeros_like(y) if t is None else t for t, y in zip(tangents, (a, b), strict=True))
-    return recurrence(a, db + da * _shifted(out, axis, 1), axis=axis)
+    return recurrence(a, db + da * shifted(out, axis, 1), axis=axis)
 
 
 recurrence: Op = primitive(
     "recurrence",
-    "call",
+    "scan",
     _recurred,
     lambda a, b, *, axis: Aval(b.shape, b.dtype),
     _recurrence_vjp,
     _recurrence_jvp,
+    cost=2 * SCAN_COST,
     samples=only(
         "f",
         lambda d: [
             case(d(5), d(5), axis=0),
+            case(d(2, 3), d(2, 3), axis=1),
             case(d(2, 3, 4), d(2, 3, 4), axis=1),
             case(d(1), d(1), axis=0),
             case(d(2, 0), d(2, 0), axis=1),
@@ -77,11 +91,11 @@ recurrence: Op = primitive(
 
 def _carried(out: Any, axis: int) -> Any:
     """How much of each result the next one keeps, between 0 and 1."""
-    return exp(_shifted(out, axis, 1) - out)
+    return exp(shifted(out, axis, 1) - out)
 
 
 def _logcumsumexp_vjp(g: Any, out: Any, x: Any, *, axis: int) -> tuple[Any]:
-    return (exp(x - out) * _backward(_carried(out, axis), g, axis),)
+    return (exp(x - out) * backwards(_carried(out, axis), g, axis),)
 
 
 def _logcumsumexp_jvp(tangents: tuple[Any], out: Any, x: Any, *, axis: int) -> Any:

@@ -11,6 +11,7 @@ from jitgrad.ops.arrange import flip
 from jitgrad.ops.elementwise import not_equal
 from jitgrad.ops.indexing import getitem, take_along_axis
 from jitgrad.ops.samples import Draw, Sample, case, only
+from jitgrad.ops.scans import SCAN_COST, backwards, recurrence, shifted
 from jitgrad.ops.shape import broadcast_to, ravel, window
 from jitgrad.ops.statistics import accumulator, sum_
 from jitgrad.ops.table import composite, linear_op, primitive
@@ -53,13 +54,38 @@ def _running_samples(d: Draw) -> list[Sample]:
     return [case(d(5)), case(d(2, 3)), case(d(2, 3), axis=0), case(d(2, 3, 4), axis=1), case(d(0)), case(d())]
 
 
+def _scan_samples(d: Draw) -> list[Sample]:
+    return [case(d(5), axis=0), case(d(2, 3), axis=1), case(d(2, 3, 4), axis=1), case(d(2, 0), axis=1)]
+
+
 _running_sum: Op = linear_op(
     "cumsum",
-    "call",
+    "scan",
     lambda x, *, axis: np.cumsum(x, axis, dtype=np.asarray(x).dtype),
     lambda x, *, axis: Aval(x.shape, x.dtype),
     lambda g, out, x, *, axis: (flip(_running_sum(flip(g, axis), axis=axis), axis),),
-    samples=lambda d: [case(d(5), axis=0), case(d(2, 3, 4), axis=1), case(d(2, 0), axis=1)],
+    cost=SCAN_COST,
+    samples=_scan_samples,
+)
+
+
+def _product_vjp(g: Any, out: Any, x: Any, *, axis: int) -> tuple[Any]:
+    return (backwards(x, g, axis) * shifted(out, axis, 1, first=1),)
+
+
+def _product_jvp(tangents: tuple[Any], out: Any, x: Any, *, axis: int) -> Any:
+    return recurrence(x, tangents[0] * shifted(out, axis, 1, first=1), axis=axis)
+
+
+_running_product: Op = primitive(
+    "cumprod",
+    "scan",
+    lambda x, *, axis: np.cumprod(x, axis, dtype=np.asarray(x).dtype),
+    lambda x, *, axis: Aval(x.shape, x.dtype),
+    _product_vjp,
+    _product_jvp,
+    cost=SCAN_COST,
+    samples=_scan_samples,
 )
 
 
@@ -83,15 +109,10 @@ def _product_samples(d: Draw) -> list[Sample]:
 
 @composite(np.cumprod, samples=_product_samples)
 def cumprod(a: Any, axis: int | None = None, dtype: Any = None, out: Any = None) -> Any:
-    """Products of all elements up to each, in log2(n) steps of longer runs; derivatives hold at zeros."""
+    """Products of all elements up to each, multiplied in order; derivatives hold at zeros."""
     no_out("cumprod", out)
     x, axis = _sequence(a, axis, dtype)
-    n, reach = x.shape[axis], 1
-    while reach < n:
-        longer = window(x, axis, reach, n - reach) * window(x, axis, 0, n - reach)
-        x = concatenated([window(x, axis, 0, reach), longer], axis)
-        reach *= 2
-    return x
+    return _running_product(x, axis=axis)
 
 
 def _area_samples(d: Draw) -> list[Sample]:

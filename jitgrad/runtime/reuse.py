@@ -17,7 +17,7 @@ def may_overwrite(kernel: Kernel, array: Node, store: Store) -> bool:
     if not same or store.level != "element" or len(kernel.domain) != 1 or kernel.domain[0] != array.aval.size:
         return False
     body = toposort(s.value for s in (*kernel.stores, *kernel.epilogue))
-    if any(node.op.kind == "reduce" or node.op is INSIDE for node in body):
+    if any(node.op.kind in ("reduce", "scan") or node.op is INSIDE for node in body):
         return False  # a part of a loop that knows its guards may not need the element that it overwrites
     loads = [node for node in body if node.op is LOAD and node.param("buffer") is array]
     if len(loads) != 1 or loads[0].args:

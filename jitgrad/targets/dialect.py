@@ -22,6 +22,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, LANES, identity
+from jitgrad.ops.scans import STEPS
 from jitgrad.vmath.routine import ROUTINES
 from jitgrad.vmath.ufuncs import ufunc
 
@@ -168,12 +169,43 @@ COMBINE: dict[str, Combine] = {
     "any": np.logical_or,
     "all": np.logical_and,
 }
+
+
+# Scans ------------------------------------------------------------------------------------------------
+
+
+def _along(backwards: bool, step: Combine, *arguments: Any) -> None:
+    """Run along `count` elements, from the first or from the last, and leave the total in `last`."""
+    *operands, out, count, begun, last = arguments
+    for i in range(count)[:: -1 if backwards else 1]:
+        values = [span[i] for span in operands]
+        last[0] = out[i] = step(last[0], *values) if begun else values[-1]
+        begun = True
+
+
+def _across(backwards: bool, step: Combine, *arguments: Any) -> None:
+    """Run along n vectors of COLUMN_BLOCK lanes, each lane a row."""
+    *operands, out, n = arguments
+    total = None
+    for i in range(n)[:: -1 if backwards else 1]:
+        values = [span.array(i * COLUMN_BLOCK, COLUMN_BLOCK) for span in operands]
+        total = values[-1].copy() if total is None else step(total, *values)
+        out.array(i * COLUMN_BLOCK, COLUMN_BLOCK)[:] = total
+
+
+SCANS = {
+    "scan": partial(_along, False),
+    "back": partial(_along, True),
+    "lanesscan": partial(_across, False),
+    "lanesback": partial(_across, True),
+}
 globals().update(
     {
         f"{op}_{form}": partial(reduce, op, combine)
         for op, combine in COMBINE.items()
         for form, reduce in FORMS.items()
     }
+    | {f"{op}_{form}": partial(run, step) for op, step in STEPS.items() for form, run in SCANS.items()}
 )
 
 

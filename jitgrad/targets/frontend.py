@@ -326,7 +326,7 @@ class _Function:
                 return self._routine("fabs", [x])
             case _, [(Value() | int()) as number] if name in _DTYPES:
                 return cast(word(self.builder, number), _DTYPES[name])
-        if name in reductions.NAMES:
+        if name in reductions.FORMS:
             return self._reduction(name, arguments)
         if name in ROUTINES:
             return self._routine(name, arguments)

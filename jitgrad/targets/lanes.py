@@ -141,6 +141,10 @@ class LanePrinter(Printer):
         return self.names.parameter(("temp", node), "t", "temp", node.dtype, WIDTH * self.kernel.domain[-1])
 
     def _after_loop(self, n: str, loop: int) -> None:
+        for node in self.plan.scans(loop):
+            form = "lanesback" if node.param("reverse") else "lanesscan"
+            operands = ", ".join(self._temp(a) for a in node.args)
+            self._write(2, f"{node.op.name}_{form}({operands}, {self._temp(node)}, {n})")
         for node in self.plan.reductions(loop):
             (x,) = node.args
             size = WIDTH * self.kernel.domain[-1]

@@ -10,11 +10,12 @@ from jitgrad.mincut import NEVER, kept
 from jitgrad.program import LOAD, Kernel, Store
 from jitgrad.tidy import is_row_program
 
+STAGES = ("reduce", "scan")  # what needs a loop of its own before what reads its result
 TEMP_COST = 1  # of writing or reading one element of a temporary that stays in the nearest cache
 
 
 class Plan:
-    """A row program has one loop over its row for each stage of row reductions, other kernels have one loop.
+    """A kernel has a loop over its row (or block) before and after each stage of row reductions and scans.
 
     `inner` are the nodes that vary along the row, `loops` those that each loop evaluates, `kept` those
     that leave a temporary behind, `read[loop]` those that a loop reads back.
@@ -36,19 +37,20 @@ class Plan:
         """The loop over the row in which each node can first be computed."""
         stage: dict[Node, int] = {}
         for node in self.body:
-            after = 1 if node.op.kind == "reduce" else 0
+            after = 1 if node.op.kind in STAGES else 0
             stage[node] = after + max((stage[a] for a in node.args), default=0)
         return stage
 
     def _plan(self) -> list[list[Node]]:
         """The elementwise nodes that each loop evaluates; `kept` are those that leave a temporary behind."""
-        self.kept = {n.args[0] for n in self.body if n.op.kind == "reduce"}
+        self.kept = {a for n in self.body if n.op.kind in STAGES for a in n.args}
+        self.kept |= {n for n in self.body if n.op.kind == "scan"}
         self.kept |= {s.value for s in self.kernel.stores if s.level == "total" and not self.rows}
         loops = []
         for loop in range(max((self.stage[s.value] for s in self.kernel.stores), default=0) + 1):
             roots = self.loop_roots(loop)
-            order = [n for n in toposort(roots, lambda n: n not in self.inner) if n in self.inner]
-            earlier = {n for n in order if n in self.loop_of}
+            order = [n for n in toposort(roots, self._is_leaf) if n in self.inner]
+            earlier = {n for n in order if n in self.loop_of or n.op.kind == "scan"}
             read = (
                 kept(order, roots, partial(self._keep_cost, earlier), self._compute_cost)
                 if earlier
@@ -62,6 +64,9 @@ class Plan:
             self.read.append(read)
         return loops
 
+    def _is_leaf(self, node: Node) -> bool:
+        return node not in self.inner or node.op.kind == "scan"
+
     def _ends(self, read: set[Node], node: Node) -> bool:
         return node not in self.inner or node in read
 
@@ -71,11 +76,13 @@ class Plan:
         return TEMP_COST if node in self.kept else 2 * TEMP_COST
 
     def _compute_cost(self, node: Node) -> int:
+        if node.op.kind == "scan":
+            return NEVER
         return TEMP_COST if node.op is LOAD else node.op.cost
 
     def loop_roots(self, loop: int) -> list[Node]:
-        """The elementwise values that a loop must end with: operands of reductions, elements to store."""
-        roots = [n.args[0] for n in self.reductions(loop)]
+        """The elementwise values that a loop must end with: operands of its stage, elements to store."""
+        roots = [a for n in (*self.reductions(loop), *self.scans(loop)) for a in n.args]
         roots += [s.value for s in self.element_stores(loop)]
         return list(dict.fromkeys(roots))
 
@@ -85,7 +92,11 @@ class Plan:
 
     def reductions(self, loop: int) -> list[Node]:
         """The row reductions that can be done when a loop has run."""
-        return [n for n in self.body if n.op.kind == "reduce" and self.stage[n.args[0]] == loop]
+        return [n for n in self.body if n.op.kind == "reduce" and self.stage[n] == loop + 1]
+
+    def scans(self, loop: int) -> list[Node]:
+        """The running values that can be made when a loop has run."""
+        return [n for n in self.body if n.op.kind == "scan" and self.stage[n] == loop + 1]
 
     def writes(self, loop: int) -> list[Node]:
         """The values that a loop computes and keeps."""

@@ -1,4 +1,4 @@
-"""The reductions of kernels as a library of LLVM functions, in the order that `ops.reductions` writes down.
+"""The reductions and scans of kernels as a library of LLVM functions, in the order that `ops` writes down.
 
 A kernel declares and calls `jitgrad.sum_of.f32`; what it calls is linked into it once its own loops are
 vectorised. They are written with vectors, so nothing is left to optimise. `dialect` says in Python what each
@@ -12,12 +12,15 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, LANES, identity
+from jitgrad.ops.scans import STEPS
+from jitgrad.targets import scans
 from jitgrad.targets.memory import WORD, Span, counted, folded, stored
 from jitgrad.vmath.exact import maximum, minimum
 from jitgrad.vmath.value import Kind, Value
@@ -211,29 +214,49 @@ def _splat(value: Value, lanes: int) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a reduction is called: its arguments, True for spans, and whether it returns an element."""
+    """How a reduction or scan is called: its arguments, True for spans, and whether it returns an element."""
 
     body: Callable[..., Value | None]
     spans: tuple[bool, ...]
     returns: bool
 
 
-FORMS = {
+REDUCTIONS = {
     "block": Form(_block, (True, False), returns=True),
     "of": Form(_of, (True, False, True), returns=True),
     "columns": Form(_columns, (True, False, False, True), returns=False),
     "lanes": Form(_lanes, (True, False, True, True), returns=False),
     "rows": Form(_rows, (True, False, False, True), returns=False),
 }
-NAMES = {f"{op}_{form}" for op in COMBINE for form in FORMS}
+
+
+def _scans(op: str) -> dict[str, Form]:
+    """The forms of a scan: with the total so far, or in lanes; each forwards and backwards."""
+    step = STEPS[op]
+    spans = (True,) * (len(signature(step).parameters) - 1)
+
+    def form(write: Callable[..., None], more: tuple[bool, ...], backwards: bool) -> Form:
+        return Form(lambda to, *given: write(step, backwards, given), (*spans, *more), returns=False)
+
+    total, lanes = (True, False, False, True), (True, False)
+    return {
+        f"{op}_scan": form(scans.along, total, False),
+        f"{op}_back": form(scans.along, total, True),
+        f"{op}_lanesscan": form(scans.across, lanes, False),
+        f"{op}_lanesback": form(scans.across, lanes, True),
+    }
+
+
+FORMS = {f"{op}_{name}": form for op in COMBINE for name, form in REDUCTIONS.items()}
+FORMS |= {name: form for op in STEPS for name, form in _scans(op).items()}
 
 
 def declare(module: ir.Module, name: str, kind: Kind) -> ir.Function:
-    """Return the declaration of the reduction `name`, such as sum_block, of elements of this kind."""
+    """Return the declaration of a function, such as sum_block or cumsum_scan, of elements of this kind."""
     kind = stored(kind)
     symbol = f"jitgrad.{name}.{_LETTERS[kind.family]}{kind.bits}"
     if symbol not in module.globals:
-        form = FORMS[name.split("_")[1]]
+        form = FORMS[name]
         arguments = [ir.PointerType() if span else WORD.llvm for span in form.spans]
         returns = kind.llvm if form.returns else ir.VoidType()
         function = ir.Function(module, ir.FunctionType(returns, arguments), symbol)
@@ -245,16 +268,16 @@ def declare(module: ir.Module, name: str, kind: Kind) -> ir.Function:
 
 @cache
 def definition(name: str, kind: Kind) -> str:
-    """Return LLVM IR of the reduction `name`, which may call other reductions."""
+    """Return LLVM IR of a reduction or scan, which may call others."""
     module = ir.Module()
     function = declare(module, name, kind)
     builder = ir.IRBuilder(function.append_basic_block())
-    op, form = name.split("_")
+    op, _ = name.split("_")
     arguments = [
         Span(builder, raw, kind) if span else Value(builder, raw, WORD)
-        for raw, span in zip(function.args, FORMS[form].spans, strict=True)
+        for raw, span in zip(function.args, FORMS[name].spans, strict=True)
     ]
-    result = FORMS[form].body(Reduction(op, kind, builder), *arguments)
+    result = FORMS[name].body(Reduction(op, kind, builder), *arguments)
     if result is None:
         builder.ret_void()
     else:
@@ -263,13 +286,13 @@ def definition(name: str, kind: Kind) -> str:
 
 
 def definitions(names: Iterable[str]) -> list[str]:
-    """Return LLVM IR of those of `names` that are reductions, and of those that they call."""
+    """Return LLVM IR of those of `names` that stand here, and of those that they call."""
     found: dict[str, str] = {}
     left = list(names)
     while left:
         symbol = left.pop()
         match = _SYMBOL.fullmatch(symbol)
-        if match is not None and match["name"] in NAMES and symbol not in found:
+        if match is not None and match["name"] in FORMS and symbol not in found:
             kind = Kind(_FAMILIES[match["letter"]], int(match["bits"]))
             found[symbol] = definition(match["name"], kind)
             left += re.findall(r'^declare .*@"(jitgrad\.[a-z_]+\.\w+)"\(', found[symbol], re.MULTILINE)

@@ -29,12 +29,24 @@ class RowPrinter(Printer):
             self._write(1, "for r in range(lo, hi):")
             self._row(2, n)
         else:
-            units = self._blocks()
-            self._write(1, "for b in range(lo, hi):")
-            self._write(2, f"start = b * {BLOCK}")
-            self._write(2, f"m = minimum({n} - start, {BLOCK})")
-            self._row(2, "m")
+            units = self._flat(n)
         return self.finished(units, n)
+
+    def _flat(self, n: str) -> int:
+        """Blocks of elements, all of them one unit where a running value passes from each to the next."""
+        scans = [node for node in self.plan.body if node.op.kind == "scan"]
+        units = self._blocks()
+        if scans:
+            blocks = self.names.size("blocks", units, "d")
+            units = 1
+            self._write(1, f"for u in range(lo, hi * {blocks}):")
+            self._write(2, f"b = {blocks} - 1 - u" if scans[0].param("reverse") else "b = u")
+        else:
+            self._write(1, "for b in range(lo, hi):")
+        self._write(2, f"start = b * {BLOCK}")
+        self._write(2, f"m = minimum({n} - start, {BLOCK})")
+        self._row(2, "m")
+        return units
 
     def _row(self, depth: int, n: str) -> None:
         """Everything that happens to one row (or to one block of a flat kernel)."""
@@ -171,6 +183,8 @@ class RowPrinter(Printer):
         return self._assign(depth, text)
 
     def _after_loop(self, depth: int, n: str, loop: int) -> None:
+        for node in self.plan.scans(loop):
+            self._scan(depth, node, n)
         for node in self.plan.reductions(loop):
             self.text_of[node] = self._assign(depth, self._reduced(depth, node.op.name, node.args[0], n))
         if not self.plan.rows:
@@ -182,11 +196,23 @@ class RowPrinter(Printer):
                     )
                     self._write(depth, f"{work}[b] = {self._reduced(depth, store.op.name, store.value, n)}")
 
+    def _scan(self, depth: int, node: Node, n: str) -> None:
+        """One running value along the row, or on from the block before."""
+        form = "back" if node.param("reverse") else "scan"
+        last = self.names.parameter(("last", node), "k", "temp", node.dtype, 1)
+        begun = "0" if self.plan.rows else "minimum(u, 1)"
+        operands = ", ".join(self._operand(depth, a) for a in node.args)
+        self._write(depth, f"{node.op.name}_{form}({operands}, {self._temp(node)}, {n}, {begun}, {last})")
+
+    def _operand(self, depth: int, node: Node) -> str:
+        """Where a row's or block's values stand, as text."""
+        return self._base(depth, node) if self._in_place(node) else self._temp(node)
+
     def _blocks(self) -> int:
         return -(-self.kernel.domain[-1] // BLOCK)
 
     def _reduced(self, depth: int, op: str, operand: Node, n: str) -> str:
-        values = self._base(depth, operand) if self._in_place(operand) else self._temp(operand)
+        values = self._operand(depth, operand)
         if not self.plan.rows:
             return f"{op}_block({values}, {n})"
         work = self.names.parameter(("tree", operand.dtype), "w", "temp", operand.dtype, self._blocks())
