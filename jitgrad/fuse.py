@@ -16,13 +16,14 @@ from jitgrad.components import spelled_out
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
 from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, is_row_reduction, joins, scans
 from jitgrad.ops.structure import reshape
+from jitgrad.ops.table import OPS
 from jitgrad.positions import several_positions
 from jitgrad.program import LOAD, RESULT, Call, Kernel, Level, Program, Store, scalar
 from jitgrad.recompute import Stage, worth_storing
 from jitgrad.tidy import tidied
 
 MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
-MAX_REPEATED = 6  # cost of what is computed again rather than stored when several positions need it
+MAX_REPEATED = 10  # cost of what is computed again rather than stored when several positions need it
 MAX_CHEAP = 2  # cost of what is computed again at each position, rather than stored in its stead
 SHORT_LOOP = 1024  # elements up to which kernels that share nothing are one: a launch costs as much
 MAX_NODES = 400  # in one kernel; LLVM's time grows faster than this
@@ -32,6 +33,7 @@ MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value 
 def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Program:
     """Group the nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
     strides = strides or {}
+    graph = Graph(graph.inputs, tuple(map(_copied, graph.outputs)))
     graph = spelled_out(graph)
     graph = Graph(graph.inputs, rebuild(graph.outputs, _flattened))
     required, repeated = _required(graph)
@@ -42,6 +44,14 @@ def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Pr
             return Program(graph.inputs, graph.outputs, schedule.finished(), strides)
         assert not missing <= required, "fusion makes no progress"
         required |= missing
+
+
+def _copied(output: Node) -> Node:
+    """An array that comes in and goes out is copied by a kernel, which may read it anyway."""
+    if not in_memory(output) or not output.shape or output.dtype not in FUSIBLE_DTYPES:
+        return output
+    params = (("shape", output.shape), ("source", tuple(range(output.ndim))))
+    return Node(OPS["rearrange"], (output,), params, output.aval)
 
 
 def _flattened(node: Node, args: tuple[Node, ...]) -> Node:
@@ -134,7 +144,7 @@ def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
         cost[node] = 0 if node.op.kind == "reduce" else own + sum(cost[a] for a in inline)
         if depth[node] > MAX_DEPTH:
             required.add(node)
-        if node in several and cost[node] > MAX_REPEATED:
+        if cost[node] * (several.get(node, 1) - 1) > MAX_REPEATED:
             kept = _before_cheap_ops(node, required)
             repeated.add(kept)
             required.add(kept)

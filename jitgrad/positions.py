@@ -13,18 +13,18 @@ Shift = tuple[int, ...]
 Position = tuple[Any, ...]  # views between a node and what is stored, neighbouring shifts added up
 
 
-def several_positions(graph: Graph) -> set[Node]:
-    """The elementwise nodes and joins that are read at more positions than any node that reads them.
+def several_positions(graph: Graph) -> dict[Node, int]:
+    """The elementwise nodes and joins that are read at more positions than any of their readers: how many.
 
     Such a node begins anew: where its value is stored, it reads its own operands once.
     """
     positions: dict[Node, set[Position]] = {output: {()} for output in graph.outputs}
     widest: dict[Node, int] = {}  # the most positions of a node that reads it
-    several: set[Node] = set()
+    several: dict[Node, int] = {}
     for node in reversed(graph.nodes()):
         mine = positions.setdefault(node, {()})
         if node.op.kind in ("map", "join") and len(mine) > widest.get(node, 1):
-            several.add(node)
+            several[node] = len(mine)
         if (
             node in several
             or node.op.kind in ("reduce", "call")
