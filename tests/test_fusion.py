@@ -509,3 +509,14 @@ def test_a_total_over_several_axes_of_stored_rows_counts_every_element() -> None
     count = OPS["sum"](OPS["cast"](OPS["less"](rows, total), dtype=np.dtype(np.float32)), axes=(0, 1))
     graph, values = Graph((x,), (rows, total, count)), float32(6, 5, 2)
     assert_same_bits(compile_graph(graph)([values]), interpret(graph, values), "rows and totals")
+
+
+def test_what_is_known_in_one_part_of_a_loop_is_not_taken_for_known_in_another() -> None:
+    def rows(a: Any, b: Any, x: Any) -> Any:
+        first = np.concatenate([np.broadcast_to(a, (a.shape[0], 40)), np.broadcast_to(b, (a.shape[0], 40))], 1)
+        total = np.sum(np.where(first < b, first * x, x), axis=1, keepdims=True)
+        return np.where(a < b, total * x, x)
+
+    arguments = float32(7, 1), float32(7, 1), float32(7, 80)
+    function = jitgrad.jit(rows)
+    assert_same_bits([function(*arguments)], [jitgrad.interpret(function)(*arguments)], "parts of a row")

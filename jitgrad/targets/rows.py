@@ -146,9 +146,9 @@ class RowPrinter(Printer):
         roots = list(dict.fromkeys([*self.plan.loop_roots(loop), *self.plan.writes(loop)]))
         known = simplified(roots, truths, stop) if truths else {}
         targets = [known.get(root, root) for root in roots]
-        wanted = toposort(targets, lambda n: n in read)
-        fresh = {node for node in known.values() if node.op is not LITERAL} - set(self.plan.body)
-        nodes = [n for n in wanted if n in self.plan.inner or n in fresh] if truths else self.plan.loops[loop]
+        wanted = toposort(targets, lambda n: n in read or n in self.text_of) if truths else []
+        fresh = [n for n in wanted if n.op is not LITERAL and n not in self.text_of]
+        nodes = fresh if truths else self.plan.loops[loop]
         inside: dict[Node, str] = {}
         for node in nodes:
             inside[node] = self._element(depth, node, loop, inside)
