@@ -115,6 +115,8 @@ def is_call(node: Node) -> bool:
         )
     if node.op.kind == "scan":
         return not scans(node)
+    if node.op.kind == "view":
+        return len(node.args) == 2 and node.dtype not in FUSIBLE_DTYPES
     return node.op.kind == "call" or (node.op.kind == "map" and not fuses(node))
 
 
@@ -270,15 +272,12 @@ class _Schedule:
         self.blocked.update(self.in_the_way)
 
     def _must_copy(self, node: Node) -> bool:
-        """A view that no index map expresses: a reshape of an input that is not contiguous."""
-        if (
-            node.op.kind != "view"
-            or len(node.args) != 1
-            or "source" in dict(node.params)
-            or "step" in dict(node.params)
-        ):
+        """A view that no kernel copies: complex numbers, or a reshape of an input that is not contiguous."""
+        if node.op.kind != "view" or len(node.args) != 1:
             return False
-        return node.args[0] in self.strides
+        if node.dtype not in FUSIBLE_DTYPES:
+            return True
+        return not {"source", "step"} & dict(node.params).keys() and node.args[0] in self.strides
 
     def _new_group(self, domain: tuple[int, ...]) -> _Group:
         position = len(self.steps)

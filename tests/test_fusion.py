@@ -513,7 +513,7 @@ def test_a_total_over_several_axes_of_stored_rows_counts_every_element() -> None
 
 def test_what_is_known_in_one_part_of_a_loop_is_not_taken_for_known_in_another() -> None:
     def rows(a: Any, b: Any, x: Any) -> Any:
-        first = np.concatenate([np.broadcast_to(a, (a.shape[0], 40)), np.broadcast_to(b, (a.shape[0], 40))], 1)
+        first = np.concatenate([np.broadcast_to(part, (a.shape[0], 40)) for part in (a, b)], 1)
         total = np.sum(np.where(first < b, first * x, x), axis=1, keepdims=True)
         return np.where(a < b, total * x, x)
 

@@ -640,10 +640,12 @@ def test_hundreds_of_shapes_compile_nothing_and_take_no_more_memory(monkeypatch:
                 function(make(n))
 
     call(range(40, 100))
+    gc.collect()
     compiled, resident = counters.compiled, resident_bytes()
     call(range(100, 300))
+    gc.collect()
     assert counters.compiled == compiled
-    assert resident_bytes() - resident < 8 << 20
+    assert resident_bytes() - resident < 32 << 20  # 600 programs that stay would take more
 
 
 def test_donated_arrays_hold_the_results() -> None:

@@ -5,6 +5,7 @@ their order, views are cheap and safe.
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -212,7 +213,8 @@ def _columns_in_order(combine: Combine, fill: Any, x: Array) -> Array:
 def _reduced_in_order(name: str, x: Array, axes: tuple[int, ...]) -> Array:
     first, last = axes[0], axes[-1] + 1
     flat = np.moveaxis(x.reshape((*x.shape[:first], -1, *x.shape[last:])), first, 0)
-    rule = _rows_in_order if last == x.ndim else _columns_in_order
+    few = math.prod(x.shape[last:]) <= reductions.FEW
+    rule = _rows_in_order if few else _columns_in_order
     return np.asarray(rule(COMBINE[name], reductions.identity(name, x.dtype), flat))
 
 
