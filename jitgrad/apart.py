@@ -52,7 +52,7 @@ def _why_library(node: Node) -> str:
 
 def _why_kernel(kernel: Kernel, before: Kernel, name: str, calls: list[Node]) -> str:
     """What keeps a kernel out of the one before it, the reason that weighs most."""
-    loads = [node for node in _body(kernel) if node.op is LOAD]
+    loads = [node for node in kernel.body if node.op is LOAD]
     read = {load.param("buffer") for load in loads}
     complete = [s for s in (*before.stores, *before.epilogue) if s.level in ("total", "columns")]
     needed = next((s.target for s in complete if s.target in read), None)
@@ -90,10 +90,6 @@ def loops(kernel: Kernel) -> tuple[int, ...]:
     return shape if math.prod(shape) == math.prod(kernel.domain) else (*shape, kernel.domain[-1])
 
 
-def _body(kernel: Kernel) -> list[Node]:
-    return toposort(s.value for s in kernel.stores)
-
-
 def _elsewhere(load: Node, level: Level, kernel: Kernel) -> bool:
     """Whether a load reads another element, or row, than the one at which a kernel with these loops is."""
     *outer, _ = kernel.domain
@@ -104,14 +100,14 @@ def _elsewhere(load: Node, level: Level, kernel: Kernel) -> bool:
 def _size(kernel: Kernel) -> int:
     """How many operations a kernel has, as fusion counts them: with views and constants."""
     targets = set(kernel.targets)
-    read = {viewed(node.param("buffer")) for node in _body(kernel) if node.op is LOAD} - targets
-    return max(len(_body(kernel)), len(toposort(targets, stop=lambda node: node in read)))
+    read = {viewed(node.param("buffer")) for node in kernel.body if node.op is LOAD} - targets
+    return max(len(kernel.body), len(toposort(targets, stop=lambda node: node in read)))
 
 
 def _share(stores: Sequence[Store], before: Kernel) -> bool:
     """Whether stores read an array that the kernel before theirs reads or writes, or need a value of it."""
     mine = set(toposort(store.value for store in stores))
     read = {node.param("buffer") for node in mine if node.op is LOAD}
-    read_before = {node.param("buffer") for node in _body(before) if node.op is LOAD}
+    read_before = {node.param("buffer") for node in before.body if node.op is LOAD}
     made = {store.value for store in before.stores if store.value.op is not LITERAL}
     return bool(mine & made or read & (read_before | set(before.targets)))

@@ -93,7 +93,7 @@ def _replaced(node: Node, apart: set[Node], parts: _Parts) -> Node | None:
     if x in apart and _folds(node):
         return _folded(node, parts)
     count = _kept(node)
-    few = count and math.prod(x.shape[x.ndim - count :]) <= FEW and _axes(node)[1] == x.ndim - count
+    few = math.prod(x.shape[_axes(node)[1] :]) <= FEW
     if count and (x in apart or (few and not (x.ndim == 2 and fuses(x)))):
         return _each(node, count, parts)
     return None

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jitgrad.ir import Aval, Node, Op, Params
+from jitgrad.ir import Aval, Node, Op, Params, toposort
 
 Level = Literal["element", "row", "total", "columns"]
 
@@ -70,6 +70,11 @@ class Kernel:
     @property
     def targets(self) -> tuple[Node, ...]:
         return tuple(s.target for s in (*self.stores, *self.epilogue))
+
+    @property
+    def body(self) -> list[Node]:
+        """The scalar nodes of all stores but those of the epilogue, arguments before users."""
+        return toposort(store.value for store in self.stores)
 
     @property
     def rows(self) -> int:

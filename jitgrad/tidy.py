@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from jitgrad.ir import Node, rebuild, toposort
+from jitgrad.ir import Node, rebuild
 from jitgrad.lower import varies
 from jitgrad.program import STRIDED, Kernel
 
@@ -30,11 +30,7 @@ def is_row_program(kernel: Kernel) -> bool:
     return any(
         s.level in ("row", "columns") or (s.level == "total" and len(kernel.domain) > 1)
         for s in kernel.stores
-    ) or any(n.op.kind == "reduce" or (n.op.kind == "scan" and len(kernel.domain) > 1) for n in _body(kernel))
-
-
-def _body(kernel: Kernel) -> list[Node]:
-    return toposort(s.value for s in kernel.stores)
+    ) or any(n.op.kind == "reduce" or (n.op.kind == "scan" and len(kernel.domain) > 1) for n in kernel.body)
 
 
 def _restrided(
@@ -56,7 +52,7 @@ def _restrided(
 
 def _without_idle_rows(kernel: Kernel) -> Kernel:
     """Drop the inner loop of a kernel whose row reductions all turned out to be in memory already."""
-    body = _body(kernel)
+    body = kernel.body
     by_rows = all(s.level in ("row", "total") for s in kernel.stores) and len(kernel.domain) == 2
     if not by_rows or any(n.op.kind == "reduce" for n in body) or varies(body, len(kernel.domain) - 1):
         return kernel
@@ -88,7 +84,7 @@ def _mergeable(kernel: Kernel, axis: int) -> bool:
     n = kernel.domain[axis]
     return all(
         node.param("strides")[axis - 1] == n * node.param("strides")[axis]
-        for node in _body(kernel)
+        for node in kernel.body
         if node.op in STRIDED
     )
 
@@ -96,7 +92,7 @@ def _mergeable(kernel: Kernel, axis: int) -> bool:
 def _only_columns(kernel: Kernel) -> bool:
     """Whether the kernel's rows need no loops of their own but for the order in which columns are reduced."""
     return all(s.level in ("element", "columns") for s in kernel.stores) and not any(
-        n.op.kind in ("reduce", "scan") for n in _body(kernel)
+        n.op.kind in ("reduce", "scan") for n in kernel.body
     )
 
 

@@ -33,9 +33,9 @@ from compare import (
 from jitgrad import ops
 from jitgrad.eager import plan
 from jitgrad.ir import Aval, Graph, Op, input_node, interpret
+from jitgrad.machine import threads
 from jitgrad.ops.reductions import BLOCK
 from jitgrad.ops.samples import Draw
-from jitgrad.runtime import threads
 from jitgrad.runtime.execute import PARALLEL_SECONDS
 
 Operands = tuple[Array, ...]

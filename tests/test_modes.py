@@ -20,8 +20,8 @@ from op_cases import Case
 import jitgrad
 from jitgrad import ops
 from jitgrad.ir import Aval, Graph, input_node, interpret
+from jitgrad.machine import threads
 from jitgrad.ops.structure import reduce_axes
-from jitgrad.runtime import threads
 from jitgrad.runtime.execute import PARALLEL_SECONDS
 
 CASES: dict[str, dict[str, list[Case]]] = defaultdict(lambda: defaultdict(list))

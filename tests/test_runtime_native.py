@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jitgrad.machine import native
-from jitgrad.runtime import threads
+from jitgrad.machine import native, threads
 
 # Every kernel here gets in args[0] the array that it works on.
 IR = """
@@ -317,7 +316,8 @@ def run_python(body: str, **environment: str) -> str:
     jitgrad.__path__ = [{str(package)!r}]
     import ctypes, os, threading, time
     from jitgrad.machine import cache, native
-    from jitgrad.runtime import buffers, threads
+    from jitgrad.machine import threads
+    from jitgrad.runtime import buffers
     names = ("test_count", "test_meet")
     with open(os.environ["TEST_OBJECT"], "rb") as file:
         found = native.load_object(file.read(), names)

@@ -10,7 +10,7 @@ from typing import Any
 import numba
 import numba.core.compiler
 
-from jitgrad.runtime import threads
+from jitgrad.machine import threads
 
 LEAST = 4096  # elements of work that are worth a thread
 

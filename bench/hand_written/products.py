@@ -13,7 +13,7 @@ from bench.hand_written.elementary import elementary, maximum, select
 from bench.hand_written.rows import cross_entropy
 from jitgrad.cli.peers import Call
 from jitgrad.cli.workloads import Array
-from jitgrad.runtime import threads
+from jitgrad.machine import threads
 
 BLOCK = 1024  # samples of a mixture that are handled together
 

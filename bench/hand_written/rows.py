@@ -12,7 +12,7 @@ from bench.hand_written.compiled import loop, shared
 from bench.hand_written.elementary import elementary, maximum
 from jitgrad.cli.peers import Call
 from jitgrad.cli.workloads import Array
-from jitgrad.runtime import threads
+from jitgrad.machine import threads
 
 GROUP = 64  # rows whose sums are added up before they join the total
 

@@ -11,7 +11,7 @@ from bench.hand_written.compiled import loop, shared
 from bench.hand_written.elementary import maximum
 from jitgrad.cli.peers import Call
 from jitgrad.cli.workloads import Array
-from jitgrad.runtime import threads
+from jitgrad.machine import threads
 
 STEPS = 20  # of the heat equation
 BAND = 128  # rows of the grid that stay in the second cache through all steps

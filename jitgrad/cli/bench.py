@@ -18,7 +18,7 @@ from jitgrad.cli.peers import ENGINES, Engine, register
 from jitgrad.cli.summary import Medians, summary, summary_data
 from jitgrad.cli.terminal import new_console, new_progress, require_extra, seconds, three_digits
 from jitgrad.cli.workloads import Case, argument_bytes
-from jitgrad.runtime import threads
+from jitgrad.machine import threads
 
 if TYPE_CHECKING:
     from rich.progress import Progress

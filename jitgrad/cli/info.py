@@ -10,8 +10,7 @@ from pathlib import Path
 from llvmlite import binding as llvm
 
 from jitgrad.cli.terminal import installed, size
-from jitgrad.machine import cache
-from jitgrad.runtime import threads
+from jitgrad.machine import cache, threads
 
 REQUIRED = ("jitgrad", "numpy", "llvmlite")
 OPTIONAL = ("numba", "scipy", "scikit-learn", "matplotlib", "rich", "jax", "torch", "autograd")

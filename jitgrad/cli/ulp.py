@@ -28,7 +28,7 @@ from jitgrad.accuracy import (
     sweep,
 )
 from jitgrad.cli.terminal import new_console, new_progress, require_extra
-from jitgrad.runtime import threads
+from jitgrad.machine import threads
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -1,3 +1,1 @@
 """Load compiled kernels, keep them on disk, launch them on threads, and recycle the memory of results."""
-
-from jitgrad.machine import threads as threads

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.fuse import fuse
-from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value, toposort
+from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value
 from jitgrad.machine import threads
 from jitgrad.machine.processor import last_level_bytes
 from jitgrad.program import LOAD, Call, Kernel, Program
@@ -144,7 +144,7 @@ def estimated_seconds(kernel: Kernel) -> float:
 def _operations_and_moves(kernel: Kernel) -> tuple[float, float]:
     """The seconds that a kernel's operations take, and those that its elements take on their way."""
     elements = kernel.rows * kernel.domain[-1]
-    body = toposort(s.value for s in kernel.stores)
+    body = kernel.body
     cost = sum(node.op.cost * node.dtype.itemsize for node in body)
     moved = sum(node.dtype.itemsize for node in body if node.op is LOAD)
     moved += sum(s.target.dtype.itemsize for s in kernel.stores if s.level == "element")

@@ -25,7 +25,7 @@ class Plan:
         self.kernel = kernel
         self.rows = is_row_program(kernel) or len(kernel.domain) > 1
         self.columns = any(s.level == "columns" for s in kernel.stores)
-        self.body = toposort(s.value for s in kernel.stores)
+        self.body = kernel.body
         self.inner = varies(self.body, len(kernel.domain) - 1)
         self.stage = self._stages()
         self.loop_of: dict[Node, int] = {}
