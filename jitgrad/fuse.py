@@ -106,9 +106,8 @@ def in_memory(node: Node) -> bool:
 def is_call(node: Node) -> bool:
     """Whether the node is left to a library: its op is a call, or no kernel can be printed for it."""
     if node.op.kind == "reduce":
-        axes, x = node.param("axes"), node.args[0]
-        known = axes[0] == 0 or axes == (x.ndim - 1,) or axes[-1] < x.ndim - 1
-        return x.aval.size == 0 or not known or x.dtype not in FUSIBLE_DTYPES
+        (x,) = node.args
+        return x.aval.size == 0 or x.dtype not in FUSIBLE_DTYPES
     if node.op.kind == "join":
         return (
             not joins(node) or not node.ndim or len(node.args) > MAX_PARTS or node.dtype not in FUSIBLE_DTYPES
