@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jitgrad.cli.isolated import in_fresh_process
+from jitgrad.cli.isolated import IMPORTS, answer_of, imports, in_fresh_process
 from jitgrad.cli.main import main
 from jitgrad.cli.measure import exact_results, prepare
 from jitgrad.cli.peers import ENGINES, register
@@ -106,6 +106,18 @@ def test_bench_times_first_calls_of_two_processes(tmp_path: Path, capsys: pytest
     assert "second process" in capsys.readouterr().out
     (row,) = json.loads(output.read_text())["rows"]
     assert 0 < row["second_process_s"] < row["first_call_s"]
+    assert row["import_s"] > 0
+
+
+def test_imports_are_timed_in_a_process_that_has_imported_nothing_else(tmp_path: Path) -> None:
+    text = "import sys, time\ntime.sleep(0.2)\nassert 'jitgrad' not in sys.modules"
+    (tmp_path / "slow.py").write_text(text)
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n{IMPORTS}"
+    answer = answer_of(["-c", program, "slow"], tmp_path)
+    assert answer["import_s"] >= 0.2
+    assert imports(["surely_missing"], tmp_path) == {
+        "problem": "ModuleNotFoundError: No module named 'surely_missing'"
+    }
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")

@@ -206,7 +206,7 @@ def test_results_may_outlive_the_modules() -> None:
 
 
 @needs_fork
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_child_writes_into_its_own_copy() -> None:
     buffers.empty((LARGE,), FLOAT64)
     array = buffers.empty((LARGE,), FLOAT64)

@@ -152,7 +152,7 @@ def test_the_width_of_vectors_changes_no_bit(lanes: int, rows: int, dtype: str) 
     registers = Registers(np.dtype(dtype), lanes, rows)
     addresses = []
     for of_vector, name in enumerate(names(registers)):
-        code = native.compile_ir(product_code.text(registers, bool(of_vector)), level=1)
+        code = native.compile_written(product_code.text(registers, bool(of_vector)))
         addresses.append(native.load_object(code, [name])[name])
     for m, k, n in SHAPES:
         x, y = drawn(dtype, m, k), drawn(dtype, k, n)
@@ -288,6 +288,7 @@ def test_many_python_threads_multiply_at_once() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_forked_process_multiplies() -> None:
     x, y = drawn("float32", 400, 300), drawn("float32", 300, 200)
     expected = products.multiply(x, y).tobytes()

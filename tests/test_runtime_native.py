@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 
@@ -181,6 +183,34 @@ def test_a_symbol_that_the_process_lacks_is_an_error() -> None:
     )
     with pytest.raises(native.ObjectCodeError, match="needs no_such_function"):
         native.load_object(code, ["test_lacking"])
+
+
+def strided_loop() -> bytes:
+    """What LLVM makes for another library of a loop that it would rather count by addresses."""
+    loads = "".join(
+        f"%at{k} = getelementptr double, ptr %x{k}, i64 %j\n%v{k} = load double, ptr %at{k}\n"
+        f"%s{k} = fadd double %v{k}, 1.0\nstore double %s{k}, ptr %at{k}\n"
+        for k in range(3)
+    )
+    module = llvm.parse_assembly(
+        "define void @f(ptr %x0, ptr %x1, ptr %x2, i64 %n, i64 %step) {\nentry:\nbr label %loop\nloop:\n"
+        "%i = phi i64 [0, %entry], [%next, %loop]\n%j = mul i64 %i, %step\n"
+        f"{loads}%next = add i64 %i, 1\n%more = icmp slt i64 %next, %n\n"
+        "br i1 %more, label %loop, label %end\nend:\nret void\n}",
+        llvm.create_context(),
+    )
+    code: bytes = native.target_machine().emit_object(module)
+    return code
+
+
+def test_other_users_of_llvm_get_code_as_before() -> None:
+    before = strided_loop()
+    with native._loops_as_they_are():
+        during = strided_loop()
+    native.compile_ir(IR)
+    assert strided_loop() == before
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        assert during != before, "the loop does not show the option"
 
 
 def test_wrong_ir_is_an_error() -> None:

@@ -108,7 +108,7 @@ def _in_child(expected: bytes) -> bool:
 @pytest.mark.parametrize(
     "method", [m for m in ("fork", "spawn") if m in multiprocessing.get_all_start_methods()]
 )
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_child_processes_compute_while_the_parent_does(method: str) -> None:
     expected = bits(chain(LARGE))
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""Measure one engine on one case in a fresh process: its first call, or the memory of its calls."""
+"""Measure one engine on one case in a fresh process: its import, its first call, or its calls' memory."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ from typing import Any
 
 IN_NO_FILE = "PYTHONDONTWRITEBYTECODE"  # would charge every import with a compilation
 CALLS_SECONDS = 0.5  # how long calls go on while their peak is watched
+IMPORTS = """
+import importlib, json, sys, time
+start = time.perf_counter()
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+print(json.dumps({"import_s": time.perf_counter() - start}))
+"""
 
 
 def cache_environment(folder: Path) -> dict[str, str]:
@@ -35,8 +42,18 @@ def in_fresh_process(what: str, request: Sequence[str], also: Sequence[str], fol
 
     The answer holds the figures, or a `problem`.
     """
+    return answer_of(["-m", "jitgrad.cli.isolated", what, *request, *also], folder)
+
+
+def imports(modules: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Time the import of modules, with all that they import, in a fresh process."""
+    return answer_of(["-c", IMPORTS, *modules], folder)
+
+
+def answer_of(program: Sequence[str], folder: Path) -> dict[str, Any]:
+    """Run Python with the caches of a folder and return the JSON that it prints, or a `problem`."""
     environment = {k: v for k, v in os.environ.items() if k != IN_NO_FILE} | cache_environment(folder)
-    command = [sys.executable, "-W", "ignore", "-m", "jitgrad.cli.isolated", what, *request, *also]
+    command = [sys.executable, "-W", "ignore", *program]
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines() or ["no output"]
     if done.returncode:
@@ -46,19 +63,17 @@ def in_fresh_process(what: str, request: Sequence[str], also: Sequence[str], fol
 
 
 def first_call(engine: str, workload: str, size: str, dtype: str, also: Sequence[str]) -> dict[str, float]:
-    """Time the import of an engine's libraries, and the call that follows it.
+    """Time from just before the transform is applied to the end of the first call, on NumPy arrays.
 
-    What an engine imports only when it compiles belongs to the call.
+    The engine's libraries are imported before. What it imports or starts only now belongs to the call.
     """
-    start = time.perf_counter()
     chosen, case = load(engine, workload, also)
     for module in chosen.needs:
         importlib.import_module(module)
-    imported = time.perf_counter() - start
     arrays = case.arrays(size, dtype)
     start = time.perf_counter()
     chosen.prepare(case, arrays)()
-    return {"import_s": imported, "first_call_s": time.perf_counter() - start}
+    return {"first_call_s": time.perf_counter() - start}
 
 
 def memory(engine: str, workload: str, size: str, dtype: str, also: Sequence[str]) -> dict[str, float]:

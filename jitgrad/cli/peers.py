@@ -24,7 +24,10 @@ Call = Callable[[], Any]
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A way of computing a value with its gradients."""
+    """A way of computing a value with its gradients.
+
+    `needs` are the modules that are imported by the time its transform has been applied.
+    """
 
     name: str
     needs: tuple[str, ...]
@@ -34,7 +37,7 @@ class Engine:
     @property
     def available(self) -> bool:
         """Whether the libraries that it needs are installed."""
-        return all(map(installed, self.needs))
+        return all(installed(module.partition(".")[0]) for module in self.needs)
 
 
 ENGINES: dict[str, Engine] = {}
@@ -76,14 +79,14 @@ def flat_results(result: Any) -> list[Array]:
     return [np.asarray(result.detach() if hasattr(result, "detach") else result)]
 
 
-@engine("fused")
+@engine("fused", "jitgrad.jit")
 def prepare_fused(workload: Workload, arrays: list[Array]) -> Call:
     """jitgrad.value_and_grad."""
     function = jitgrad.value_and_grad(loss_of(workload, fused_numpy), workload.argnums)
     return lambda: function(*arrays)
 
 
-@engine("interpreter")
+@engine("interpreter", "jitgrad.jit")
 def prepare_interpreter(workload: Workload, arrays: list[Array]) -> Call:
     """The same graph, node by node on NumPy."""
     function = jitgrad.interpret(jitgrad.value_and_grad(loss_of(workload, fused_numpy), workload.argnums))
@@ -97,7 +100,7 @@ def prepare_eager(workload: Workload, arrays: list[Array]) -> Call:
     return backward_call(jitgrad, loss, tensors, wrt)
 
 
-@engine("jax", "jax", peer=True)
+@engine("jax", "jax", "jax.nn", "jax.scipy.special", peer=True)
 def prepare_jax(workload: Workload, arrays: list[Array]) -> Call:
     """jax.jit(jax.value_and_grad), waited for."""
     import jax
@@ -116,7 +119,7 @@ def prepare_jax(workload: Workload, arrays: list[Array]) -> Call:
     return lambda: jax.block_until_ready(function(*placed))
 
 
-@engine("autograd", "autograd", peer=True)
+@engine("autograd", "autograd", "autograd.scipy.special", peer=True)
 def prepare_autograd(workload: Workload, arrays: list[Array]) -> Call:
     """HIPS autograd: NumPy with a tape."""
     import autograd
@@ -169,7 +172,7 @@ def prepare_torch(workload: Workload, arrays: list[Array]) -> Call:
     return backward_call(torch, loss, tensors, wrt)
 
 
-@engine("torch.compile", "torch", peer=True)
+@engine("torch.compile", "torch", "torch._dynamo", peer=True)
 def prepare_torch_compile(workload: Workload, arrays: list[Array]) -> Call:
     """torch.compile of the loss, with an ordinary backward pass."""
     import torch
@@ -190,7 +193,7 @@ def backward_call(torch: Any, loss: Callable[..., Any], tensors: list[Any], wrt:
     return call
 
 
-@engine("torch.compile(grad)", "torch", peer=True)
+@engine("torch.compile(grad)", "torch", "torch._dynamo", "torch.func", peer=True)
 def prepare_torch_compile_grad(workload: Workload, arrays: list[Array]) -> Call:
     """torch.compile of torch.func.grad_and_value: forward and backward in one graph."""
     import torch

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from jitgrad.cli.info import facts
-from jitgrad.cli.isolated import in_fresh_process
+from jitgrad.cli.isolated import imports, in_fresh_process
 from jitgrad.cli.peers import ENGINES, register
 from jitgrad.cli.terminal import new_console, new_progress, require_extra, seconds, size, three_digits
 from jitgrad.cli.workloads import Case, argument_bytes
@@ -22,7 +22,10 @@ Measure = Callable[[Case, Ask], dict[str, Any]]
 def run_starts(
     cases: Sequence[Case], engines: Sequence[str], also: Sequence[str], output: Path | None
 ) -> int:
-    """Time each first call with empty caches and with those that it left; return the exit status."""
+    """Time each import, and each first call with empty caches and with those that it left.
+
+    Return the exit status.
+    """
     headings = {
         "import": lambda row: seconds(row["import_s"]),
         "first call": lambda row: seconds(row["first_call_s"]),
@@ -47,12 +50,14 @@ def run_memory(
 
 
 def starts(case: Case, ask: Ask) -> dict[str, Any]:
-    """Make a first call in one process, then in another."""
+    """Make a first call in one process, then in another; import the libraries in a third."""
     first = ask("first_call")
     if "problem" in first:
         return first
     second = ask("first_call")
-    return first | ({"second_process_s": second["first_call_s"]} if "problem" not in second else second)
+    if "problem" in second:
+        return second
+    return ask("imports") | first | {"second_process_s": second["first_call_s"]}
 
 
 def peak(case: Case, ask: Ask) -> dict[str, Any]:
@@ -93,8 +98,15 @@ def run(
 def measured(measure: Measure, case: Case, engine: str, also: Sequence[str]) -> dict[str, Any]:
     """Measure one engine on one case, starting from empty caches."""
     request = engine, case.workload.name, case.size, case.dtype
-    with tempfile.TemporaryDirectory(prefix="jitgrad-bench-", ignore_cleanup_errors=True) as folder:
-        return measure(case, lambda what: in_fresh_process(what, request, also, Path(folder)))
+    with tempfile.TemporaryDirectory(prefix="jitgrad-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+
+        def ask(what: str) -> dict[str, Any]:
+            if what == "imports":
+                return imports(ENGINES[engine].needs, folder)
+            return in_fresh_process(what, request, also, folder)
+
+        return measure(case, ask)
 
 
 def identity(case: Case, engine: str) -> dict[str, Any]:

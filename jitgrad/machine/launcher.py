@@ -82,7 +82,7 @@ def build(starter: Callable[[], object], with_threads: bool) -> Launcher:
         native.define_symbol(name, ctypes.cast(function, ctypes.c_void_p).value or 0)
     text = _text(with_threads)
     source = f'"""LLVM IR of the parallel launcher."""\n\nIR = r"""{text}"""\n'
-    stored = code.load(code.key_of(text), names, "launcher", lambda: (source, native.compile_ir(text)))
+    stored = code.load(code.key_of(text), names, "launcher", lambda: (source, native.compile_written(text)))
     found = stored.addresses
     native.immortal(starter)
     set_python = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)

@@ -6,6 +6,7 @@ symbol by the hash of its kernel. Names that the object keeps to itself may repe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -27,6 +28,9 @@ METH_FASTCALL = 0x0080
 HEADER_BYTES = object.__basicsize__
 """Where the data pointer of an ndarray and of a ctypes array stands inside the Python object."""
 
+# LLVM's versions that are known to have the option -disable-lsr; an unknown option would end the process.
+HAVE_LSR = range(20, 23)
+
 _ELF_MACHINES = {"x86_64": 62, "amd64": 62, "aarch64": 183, "arm64": 183, "ppc64le": 21, "riscv64": 243}
 _ELF_HEADER = struct.Struct("<16sHHIQQQIHHHHHH")
 _ELF_SECTION = struct.Struct("<IIQQQQIIQQ")
@@ -35,6 +39,7 @@ _SYMBOL_TABLE, _NO_BITS = 2, 8
 
 _lock = threading.Lock()
 _addresses: dict[str, int] = {}
+_emitting = 0  # compilations that are writing code just now
 
 
 class ObjectCodeError(ValueError):
@@ -63,29 +68,47 @@ class Library(Protocol):
         """Return LLVM IR of those of `names` that it knows, one function in each text."""
 
 
-def compile_ir(text: str, library: Library | None = None, level: int = 3) -> bytes:
-    """Compile LLVM IR text for this CPU, at an optimisation level from 0 to 3, into object code.
+def compile_ir(text: str, library: Library | None = None) -> bytes:
+    """Compile LLVM IR text for this CPU into object code.
 
     What it calls of `library` is linked into it after loops are vectorised.
     """
     _initialise()
     machine = target_machine()
-    return _emitted(optimised(text, library, machine, level), machine)
+    return _emitted(optimised(text, library, machine), machine)
 
 
-def optimised(text: str, library: Library | None, machine: Any, level: int = 3) -> Any:
+def compile_written(text: str) -> bytes:
+    """Compile LLVM IR text whose loops are to stay as they are written, in a third of the time."""
+    _initialise()
+    machine = target_machine()
+    module = _parsed(text, machine, llvm.create_context())
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_loop_strength_reduce_pass()
+    _run(passes, module, llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options()))
+    return _emitted(module, machine)
+
+
+def optimised(text: str, library: Library | None, machine: Any) -> Any:
     """Return LLVM IR as an optimised module for the target `machine`, with what it calls of `library`."""
     context = llvm.create_context()
-    module = llvm.parse_assembly(text, context)
-    module.verify()
-    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    module = _parsed(text, machine, context)
     if library is not None:
         module.link_in(llvm.parse_assembly(library.variants(_declared(module)), context))
-    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
-    builder = llvm.create_pass_builder(machine, tuning)
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     _run(builder.getModulePassManager(), module, builder)
     if library is not None:
         _link(module, library, builder, context)
+    return module
+
+
+def _parsed(text: str, machine: Any, context: Any) -> Any:
+    module = llvm.parse_assembly(text, context)
+    module.verify()
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
     return module
 
 
@@ -96,7 +119,8 @@ def _run(passes: Any, module: Any, builder: Any) -> None:
 def _emitted(module: Any, machine: Any) -> bytes:
     """Return the object code of a module, which is most of the work."""
     with llvm.ffi.OutputString() as error:
-        buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
+        with _loops_as_they_are():
+            buffer = _unlocked("LLVMPY_TargetMachineEmitToMemory")(machine, module, 1, error)
         if not buffer:
             raise RuntimeError(str(error))
     try:
@@ -104,6 +128,30 @@ def _emitted(module: Any, machine: Any) -> bytes:
         return ctypes.string_at(llvm.ffi.lib.LLVMPY_GetBufferStart(buffer), size)
     finally:
         llvm.ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
+
+
+@contextlib.contextmanager
+def _loops_as_they_are() -> Iterator[None]:
+    """Let LLVM emit code without its search for other loop variables, which x86 needs least.
+
+    That search takes up to 40% of a compilation, and kernels with what it finds are no faster. The option is
+    one of the whole process: other users of LLVM get it back.
+    """
+    global _emitting
+    if platform.machine().lower() not in ("x86_64", "amd64") or llvm.llvm_version_info[0] not in HAVE_LSR:
+        yield
+        return
+    with _lock:
+        _emitting += 1
+        if _emitting == 1:
+            llvm.set_option("jitgrad", "-disable-lsr")
+    try:
+        yield
+    finally:
+        with _lock:
+            _emitting -= 1
+            if not _emitting:
+                llvm.set_option("jitgrad", "-disable-lsr=false")
 
 
 @functools.cache
@@ -305,8 +353,9 @@ def _elf_sections(data: bytes) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _renew_lock() -> None:
-    global _lock
-    _lock = threading.Lock()
+    """Forget the threads that a fork left behind, with what they held and did."""
+    global _lock, _emitting
+    _lock, _emitting = threading.Lock(), 0
 
 
 if hasattr(os, "register_at_fork"):

@@ -12,7 +12,7 @@ import functools
 import math
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -131,7 +131,7 @@ def plan(
     y_start: int = 0,
 ) -> Product:
     """Return how to multiply operands of these layouts; strides and starts are in bytes."""
-    of_vector = x_shape[-2] == 1 or y_shape[-1] == 1
+    of_vector = _of_vector(x_shape, y_shape)
     x = _Operand.of(x_shape, x_strides, x_start, dtype.itemsize, of_vector)
     y = _Operand.of(y_shape, y_strides, y_start, dtype.itemsize, of_vector)
     if len(_batch_axes(x, y)) > 2:
@@ -248,6 +248,16 @@ def _even(size: int, parts: int, step: int) -> int:
     return -(-size // max(1, parts) // step) * step or step
 
 
+def loaders(layouts: Iterable[tuple[Any, ...]]) -> list[Callable[[], int]]:
+    """Return what loads the code of products of these layouts, the arguments of `plan`: a call for each."""
+    kinds = dict.fromkeys((dtype, _of_vector(x, y)) for x, _, y, _, dtype, *_ in layouts)
+    return [functools.partial(_function, *kind) for kind in kinds]
+
+
+def _of_vector(x_shape: Ints, y_shape: Ints) -> bool:
+    return x_shape[-2] == 1 or y_shape[-1] == 1
+
+
 @functools.cache
 def _registers(dtype: np.dtype[Any]) -> Registers:
     bits = native.vector_bits()
@@ -266,6 +276,6 @@ def _function(dtype: np.dtype[Any], of_vector: bool) -> int:
 
         text = product_code.text(registers, of_vector)
         source = f'"""LLVM IR of matrix products of {dtype}."""\n\nIR = r"""{text}"""\n'
-        return source, native.compile_ir(text, level=1)
+        return source, native.compile_written(text)
 
     return code.load(code.key_of(name), [name], "products", compile_now).addresses[name]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from jitgrad.machine import cache, code, threads
 from jitgrad.targets import cpu
@@ -49,18 +50,27 @@ def load(source: Source) -> Loaded:
     return load_all([source])[0]
 
 
-def load_all(sources: Sequence[Source]) -> list[Loaded]:
-    """The addresses of several kernels; those that have to be compiled are compiled side by side."""
+def load_all(sources: Sequence[Source], beside: Sequence[Callable[[], object]] = ()) -> list[Loaded]:
+    """The addresses of several kernels; those that have to be compiled are compiled side by side.
+
+    What the kernels run with is made `beside` them: each of these is called, the longest jobs first.
+    """
     keys = [kernel_key(source) for source in sources]
     wanted = {key: source for key, source in zip(keys, sources, strict=True) if key not in _loaded}
     _count(from_memory=len(sources) - len(wanted))
     new = {key: source for key, source in wanted.items() if load_stored(key, source.has_finish) is None}
-    if len(new) > 1 and threads.get_num_threads() > 1:
-        with ThreadPoolExecutor(min(len(new), threads.get_num_threads())) as pool:
-            list(pool.map(_compile, new.keys(), new.values()))
+    longest_first = sorted(new.items(), key=lambda item: -len(item[1].text))
+    jobs: list[Callable[[], object]] = [
+        *beside,
+        *(partial(_compile, key, source) for key, source in longest_first),
+    ]
+    count = min(len(jobs), threads.get_num_threads()) if new else 1
+    if count > 1:
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda job: job(), jobs))
     else:
-        for key, source in new.items():
-            _compile(key, source)
+        for job in jobs:
+            job()
     return [_loaded[key] for key in keys]
 
 
