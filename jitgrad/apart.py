@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from jitgrad.fuse import MAX_NODES, MAX_PARTS, SHORT_LOOP, viewed
+from jitgrad.fuse import MAX_NODES, MAX_PARTS, SHORT_LOOP
 from jitgrad.ir import LITERAL, Node, toposort
 from jitgrad.lower import FUSIBLE_DTYPES, joins, row_strides
 from jitgrad.program import LOAD, Call, Kernel, Level, Program, Store
+from jitgrad.views import viewed
 
 
 def why_apart(program: Program, place: int) -> str:
@@ -35,8 +36,6 @@ def _why_library(node: Node) -> str:
     odd = next((n.dtype for n in (node, *node.args) if n.dtype not in FUSIBLE_DTYPES), None)
     if odd is not None:
         return f"{odd} is left to NumPy"
-    if node.op.kind == "scan" and node.param("axis") < node.ndim - 1:
-        return f"runs along axis {node.param('axis')} of {node.shape}, and kernels run along the last axis"
     if node.op.kind == "view":
         return "a copy, because what it rearranges is not contiguous in memory"
     if node.op.kind == "join" and len(node.args) > MAX_PARTS:
@@ -98,7 +97,7 @@ def _elsewhere(load: Node, level: Level, kernel: Kernel) -> bool:
 def _size(kernel: Kernel) -> int:
     """How many operations a kernel has, as fusion counts them: with views and constants."""
     targets = set(kernel.targets)
-    read = {viewed(node.param("buffer")) for node in kernel.body if node.op is LOAD} - targets
+    read = {viewed(node.param("buffer"), {}) for node in kernel.body if node.op is LOAD} - targets
     return max(len(kernel.body), len(toposort(targets, stop=lambda node: node in read)))
 
 

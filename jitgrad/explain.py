@@ -16,11 +16,12 @@ from jitgrad.apart import why_apart
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, toposort
 from jitgrad.machine import cache, products
 from jitgrad.ops.linear import matmul
-from jitgrad.program import Call, Kernel
+from jitgrad.ops.scans import SCAN_COST
+from jitgrad.program import Call, Kernel, runs_down
 from jitgrad.runtime.binding import bound
 from jitgrad.runtime.execute import Compiled, KernelStep
 from jitgrad.runtime.plan import Launch, Product, Step
-from jitgrad.targets.plan import STAGES, Plan
+from jitgrad.targets.plan import Plan, has_stage
 
 COLUMNS = 110
 LEAST_ROUNDS, MOST_ROUNDS, ENOUGH_SECONDS = 5, 101, 0.2
@@ -243,7 +244,7 @@ def work(kernel: Kernel) -> tuple[int, int]:
     """The operations for each element of a kernel, and in all, each as much as its cost.
 
     What several loops over a row compute again counts again; a reduction is an operation for each element
-    that it takes, and so is a scan.
+    that it takes, and so is a scan; one that runs down the rows waits for none beside it.
     """
     plan = Plan(kernel)
     element = sum(
@@ -252,10 +253,10 @@ def work(kernel: Kernel) -> tuple[int, int]:
         for node in nodes
         if node not in read
     )
-    element += sum(node.op.cost for node in plan.body if node.op.kind in STAGES)
+    element += sum(node.op.cost for node in plan.body if has_stage(node))
     row = sum(_cost(node) for node in plan.body if node not in plan.inner)
     for store in kernel.stores:
-        if store.op is not None and store.level == "total" and plan.rows:
+        if store.op is not None and store.level == "total" and not plan.in_blocks:
             row += store.op.cost
         elif store.op is not None:
             element += store.op.cost
@@ -264,6 +265,8 @@ def work(kernel: Kernel) -> tuple[int, int]:
 
 
 def _cost(node: Node) -> int:
+    if runs_down(node):
+        return node.op.cost // SCAN_COST
     return node.op.cost if node.op.kind == "map" else 0
 
 

@@ -7,25 +7,43 @@ materialised nodes that loop over one domain and can be computed before, with or
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from jitgrad.components import spelled_out
+from jitgrad.gathers import with_gathers
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, rebuild, toposort, with_args
-from jitgrad.lower import FUSIBLE_DTYPES, Blocked, Body, Map, fuses, identity, is_row_reduction, joins, scans
+from jitgrad.lower import (
+    FUSIBLE_DTYPES,
+    Blocked,
+    Body,
+    Map,
+    first_elements,
+    fuses,
+    identity,
+    is_row_reduction,
+    joins,
+    scans,
+)
+from jitgrad.ops.reductions import FEW
 from jitgrad.ops.structure import reshape
 from jitgrad.ops.table import OPS
 from jitgrad.positions import several_positions
 from jitgrad.program import LOAD, RESULT, Call, Kernel, Level, Program, Store, scalar
 from jitgrad.recompute import Stage, worth_storing
 from jitgrad.tidy import tidied
+from jitgrad.views import viewed
+
+_PICK, _GATHER = OPS["pick"], OPS["gather"]
 
 MAX_PARTS = 4  # each element of a fused concatenation evaluates all its parts
 MAX_REPEATED = 10  # cost of what is computed again rather than stored when several positions need it
 MAX_CHEAP = 2  # cost of what is computed again at each position, rather than stored in its stead
 SHORT_LOOP = 1024  # elements up to which kernels that share nothing are one: a launch costs as much
+LONGER = 1.1  # times its own elements, a total may take part in a loop
 MAX_NODES = 400  # in one kernel; LLVM's time grows faster than this
 MAX_DEPTH = 120  # nodes that one kernel recomputes in a chain before the value is stored
 
@@ -34,9 +52,9 @@ def fuse(graph: Graph, strides: dict[Node, tuple[int, ...]] | None = None) -> Pr
     """Group the nodes into kernels and calls; `strides` are those of inputs that are not C-contiguous."""
     strides = strides or {}
     graph = Graph(graph.inputs, tuple(map(_copied, graph.outputs)))
-    graph = spelled_out(graph)
+    graph = spelled_out(with_gathers(graph))
     graph = Graph(graph.inputs, rebuild(graph.outputs, _flattened))
-    required, repeated = _required(graph)
+    required, repeated = _required(graph, strides)
     while True:
         schedule = _Schedule(graph, required, repeated, strides)
         missing = schedule.blocked or worth_storing(schedule.stages(), required) - required
@@ -96,7 +114,7 @@ def _inner_of(node: Node, found: dict[Node, int | None]) -> int | None:
         return None if repeats or read != sorted(read) else found[node.args[0]]
     if "step" in params:
         return found[node.args[0]]
-    return node.args[0].shape[-1] if len(node.args) == 2 else None
+    return node.args[0].shape[-1] if node.op is _PICK else None
 
 
 def in_memory(node: Node) -> bool:
@@ -119,14 +137,7 @@ def is_call(node: Node) -> bool:
     return node.op.kind == "call" or (node.op.kind == "map" and not fuses(node))
 
 
-def viewed(node: Node) -> Node:
-    """The buffer that a library call reads when it takes the node as a free view."""
-    while node.op.kind == "view" and len(node.args) == 1:
-        node = node.args[0]
-    return node
-
-
-def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
+def _required(graph: Graph, strides: dict[Node, tuple[int, ...]]) -> tuple[set[Node], set[Node]]:
     """The nodes that need a buffer whatever the grouping; of them, those read at several positions."""
     required = {o for o in graph.outputs if not in_memory(o) and o.op is not LITERAL}
     repeated: set[Node] = set()
@@ -136,20 +147,27 @@ def _required(graph: Graph) -> tuple[set[Node], set[Node]]:
     for node in graph.nodes():
         if is_call(node):
             required.add(node)
-            required.update(b for b in map(viewed, node.args) if b.op is not LITERAL and not in_memory(b))
+            buffers = [viewed(arg, strides) for arg in node.args]
+            required.update(b for b in buffers if b.op is not LITERAL and not in_memory(b))
         elif node.op.kind == "reduce" and not is_row_reduction(node):
             required.add(node)
+        elif node.op is _GATHER and cost[node.args[0]] and node.aval.size > node.args[0].aval.size:
+            required.add(viewed(node.args[0], strides))
         inline = [a for a in node.args if a not in required]
         depth[node] = 1 + max((depth[a] for a in inline), default=0)
         own = node.op.cost if node.op.kind in ("map", "join", "scan") else 0
         cost[node] = 0 if node.op.kind == "reduce" else own + sum(cost[a] for a in inline)
         if depth[node] > MAX_DEPTH:
             required.add(node)
-        if cost[node] * (several.get(node, 1) - 1) > MAX_REPEATED:
+        again = several.get(node, 1) - 1
+        if cost[node] * again > MAX_REPEATED:
             kept = _before_cheap_ops(node, required)
             repeated.add(kept)
             required.add(kept)
             cost[node] -= cost[kept]
+        if again:
+            below = toposort((node,), stop=lambda n: n in required or in_memory(n))
+            repeated.update(n for n in below if n in required and cost[n] * again > MAX_REPEATED)
     return required, repeated
 
 
@@ -197,6 +215,31 @@ def _in_good_order(graph: Graph, required: set[Node]) -> Iterator[tuple[Node, fr
                 heappush(ready, (not is_call(user), places[user], user))
 
 
+def _longer_loops(graph: Graph, required: set[Node]) -> dict[Node, tuple[int, ...]]:
+    """The flat totals that are better taken in a slightly longer loop, which computes from the same arrays.
+
+    A sum of differences x[1:] - x[:-1] is one, beside its gradient.
+    """
+    reads: dict[int, dict[Node, set[Node]]] = {}
+    for node in graph.nodes():
+        (loops,) = node.args if node.op.kind == "reduce" else (node,)
+        if node in required and loops.ndim == 1 and fuses(loops):
+            reads.setdefault(loops.aval.size, {})[node] = _arrays(loops, required)
+    longer: dict[Node, tuple[int, ...]] = {}
+    for n, size in itertools.product(reads, sorted(reads)):
+        if n < size <= n * LONGER:
+            others = set().union(*reads[size].values())
+            totals = [node for node, mine in reads[n].items() if not node.shape and mine & others]
+            longer.update(dict.fromkeys(totals, (size,)))
+    return longer
+
+
+def _arrays(node: Node, required: set[Node]) -> set[Node]:
+    """What a node is computed from: arrays in memory and, further up, required nodes."""
+    order = toposort((node,), lambda n: n in required and n is not node)
+    return {n for n in order if in_memory(n) or (n in required and n is not node)}
+
+
 @dataclass(slots=True)
 class _Group:
     """A kernel in the making, at its place in the schedule."""
@@ -207,6 +250,11 @@ class _Group:
     stores: list[Store] = field(default_factory=list)
     epilogue: list[Store] = field(default_factory=list)
     run: tuple[int, int] = (0, 0)
+
+    @property
+    def all_run(self) -> tuple[int, int]:
+        """The axes that stores to columns reduce or scans run down."""
+        return self.run if any(self.run) else self.body.run
 
 
 def _run(node: Node) -> tuple[int, int]:
@@ -235,6 +283,7 @@ class _Schedule:
         self.repeated = repeated
         self.strides = strides
         self.inner = inner_axes(graph.outputs)
+        self.longer = _longer_loops(graph, required)
         for node, below in _in_good_order(graph, required):
             self._place(node, max((self.home[n] for n in below), default=0))
 
@@ -245,7 +294,7 @@ class _Schedule:
         return tuple(
             step
             if isinstance(step, Call)
-            else tidied(Kernel(step.domain, tuple(step.stores), tuple(step.epilogue), step.run))
+            else tidied(Kernel(step.domain, tuple(step.stores), tuple(step.epilogue), step.all_run))
             for step in self.steps
         )
 
@@ -253,7 +302,7 @@ class _Schedule:
         """Compute the node in a step from `first` on, where what it needs is in memory or being computed."""
         if is_call(node) or self._must_copy(node):
             self.home[node] = len(self.steps)
-            self.steps.append(Call(node))
+            self.steps.append(Call(node, tuple(viewed(arg, self.strides) for arg in node.args)))
             return
         if node.shape == () and node.op.kind != "reduce" and self._append_epilogue(node):
             return
@@ -329,12 +378,30 @@ class _Schedule:
     def _store(self, body: Body, node: Node) -> Store:
         domain = body.domain
         if node.op.kind == "reduce" and not is_row_reduction(node):
-            (x,) = node.args
-            whole: Level = "columns" if node.shape else "total"
-            return Store(whole, body.lower(x, identity(x.ndim)), node, node.op)
+            return self._reduction(body, node)
         index = identity(node.ndim)
         level: Level = "element" if len(domain) == max(node.ndim, 1) else "row"
+        if level == "row":
+            self._by_rows(body, node)
         return Store(level, body.lower(node, index), node)
+
+    def _reduction(self, body: Body, node: Node) -> Store:
+        """A reduction over all rows; one of what runs down them goes along, if its order is the same."""
+        (x,) = node.args
+        if x.ndim == len(body.domain) == 1 and x.shape < body.domain:
+            return Store("total", body.lower(x, first_elements(x)), node, node.op, count=x.aval.size)
+        if not node.shape and is_row_reduction(x) and x.op is node.op and len(body.domain) == x.ndim + 1:
+            element = body.lower(x.args[0], identity(x.ndim + 1))
+            if any(body.run):
+                return Store("total", element, node, node.op)
+        element, run = body.lower(x, identity(x.ndim)), _run(node)
+        if not body.runs_forwards(run) or math.prod(body.domain[run[1] :]) <= FEW:
+            self._by_rows(body, node)
+        return Store("columns" if node.shape else "total", element, node, node.op)
+
+    def _by_rows(self, body: Body, node: Node) -> None:
+        if len(body.domain) > 1:
+            body.keep_to(node, len(body.domain) - 1)
 
     def _append_epilogue(self, node: Node) -> bool:
         """Put a scalar into the epilogue of the kernel that completes the last total it needs."""
@@ -374,6 +441,8 @@ class _Schedule:
             return [node.args[0].shape]
         total = node.op.kind == "reduce"
         loops = node.args[0] if total else node
+        if node in self.longer:
+            return [self.longer[node], loops.shape]
         inner = self.inner[loops]
         domain = loops.shape or (1,)
         if inner is None:

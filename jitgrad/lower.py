@@ -49,13 +49,19 @@ class Index:
 
 Map = tuple[Index, ...]
 Shape = tuple[int, ...]
-Way = tuple[Node, bool]  # a scan in a flat kernel, and whether it runs backwards
+Way = tuple[Node, int, bool]  # what runs along an axis of the loops first, which, and whether backwards
 Snapshot = tuple[dict[Node, None], dict[tuple[Node, Map], Node], Way | None]
 BOOL = np.dtype(bool)
 
 
 def identity(ndim: int) -> Map:
     return tuple(Index(0, ((axis, 1),)) for axis in range(ndim))
+
+
+def first_elements(node: Node) -> Map:
+    """The map of a node of one axis in a longer loop: its own elements, then nothing."""
+    params = (("offset", 0), ("strides", (1,)), ("size", node.aval.size))
+    return (Index(0, ((0, 1),)).guarded(scalar(INSIDE, (), params, BOOL)),)
 
 
 def fuses(node: Node) -> bool:
@@ -86,10 +92,9 @@ def is_row_reduction(node: Node) -> bool:
 
 
 def scans(node: Node) -> bool:
-    """Whether a kernel can run along the node: along the last axis, in dtypes of numbers."""
+    """Whether a kernel can run along the node: in dtypes of numbers."""
     return (
         node.op.kind == "scan"
-        and node.param("axis") == node.ndim - 1
         and all(n.dtype in FUSIBLE_DTYPES and n.dtype != BOOL for n in (node, *node.args))
         and node.aval.size > 0
     )
@@ -137,6 +142,23 @@ class Body:
 
     def restore(self, snapshot: Snapshot) -> None:
         self.buffers, self._made, self._way = snapshot
+
+    @property
+    def run(self) -> tuple[int, int]:
+        """The axis that scans run down, as a kernel's run."""
+        _, axis, _ = self._way or (None, len(self.domain) - 1, False)
+        return (axis, axis + 1) if axis < len(self.domain) - 1 else (0, 0)
+
+    def runs_forwards(self, run: tuple[int, int]) -> bool:
+        """Whether scans run down this run, from the first row to the last."""
+        return any(run) and self.run == run and self._way is not None and not self._way[2]
+
+    def keep_to(self, node: Node, axis: int, backwards: bool = False) -> None:
+        """Have all that runs through the loops do so along one axis; what it passes on goes one way."""
+        other, *way = self._way or (node, axis, backwards)
+        if way != [axis, backwards]:
+            raise Blocked(min(node, other, key=lambda n: n.number))
+        self._way = other, axis, backwards
 
     def lower(self, node: Node, index: Map) -> Node:
         """The scalar node for `node` at `index`. Fusion bounds the depth of what one kernel recomputes."""
@@ -224,12 +246,22 @@ class Body:
             windows = zip(index, params["start"], params["step"], strict=True)
             return self.lower(x, tuple(i.scaled(start, step) for i, start, step in windows))
         if len(node.args) == 2:
-            picked = self.lower(node.args[1], index)
-            return self.lower(x, (*index, Index(0, (), ((picked, 1),))))
+            return self._gathered(node, index, params.get("axis"))
         stored = x.op is INPUT or x.op is CAPTURE or self._in_memory(x, ())
         if x in self._strides or not stored:
             raise Blocked(node if x.op is INPUT or x.op is CAPTURE else x)
         return self._load(x, index, row_strides(node.shape))
+
+    def _gathered(self, node: Node, index: Map, axis: int | None) -> Node:
+        """The element that an array of positions names, along an axis or in each row."""
+        x, chosen = node.args
+        before, named, after = index, index, index[:0]
+        if axis is not None:
+            end = axis + chosen.ndim
+            before, named, after = index[:axis], index[axis:end], index[end:]
+        conditions = dict.fromkeys(guard for position in named for guard in position.guards)
+        place = Index(0, (), ((self.lower(chosen, named), 1),), tuple(conditions))
+        return self.lower(x, (*before, place, *after))
 
     def _row_reduction(self, node: Node, index: Map) -> Node:
         inner = len(self.domain) - 1
@@ -238,27 +270,28 @@ class Body:
         busy = busy or any(i.dynamic or i.guards for i in index)
         if busy or not inner or x.shape[-1] != self.domain[-1]:
             raise Blocked(node)
+        self.keep_to(node, inner)
         element = self.lower(x, (*index, Index(0, ((inner, 1),))))
         return scalar(node.op, (element,), (), node.dtype)
 
     def _scan(self, node: Node, index: Map) -> Node:
-        """A running value in the row's own order, or backwards where it is read backwards."""
-        inner, n = len(self.domain) - 1, node.shape[-1]
-        *outer, along = index
-        reverse = n > 1 and along == Index(n - 1, ((inner, -1),))
-        whole = n == self.domain[-1] and (reverse or along == Index(0, ((inner, 1),)))
-        moved = any(axis == inner for i in outer for axis, _ in i.terms)
-        moved = moved or any(i.dynamic or i.guards for i in outer)
+        """A running value along the rows or down them, in the loops' own order or backwards."""
+        axis, inner = node.param("axis"), len(self.domain) - 1
+        n, along, others = node.shape[axis], index[axis], (*index[:axis], *index[axis + 1 :])
+        if n == 1:
+            return self.lower(node.args[-1], index)
+        loop = along.terms[0][0] if along.terms else inner
+        backwards = along == Index(n - 1, ((loop, -1),))
+        whole = n == self.domain[loop] and (backwards or along == Index(0, ((loop, 1),)))
+        moved = any(i.dynamic or i.guards or any(a == loop for a, _ in i.terms) for i in others)
         if not whole or moved or math.prod(self.domain) > node.aval.size:
             raise Blocked(node)
-        if not inner:
-            # All blocks of a flat kernel run one after another, in one order.
-            other, way = self._way or (node, reverse)
-            if way != reverse:
-                raise Blocked(min(node, other, key=lambda n: n.number))
-            self._way = other, way
+        # Rows run both ways, each by itself; what goes on from row to row, or from block to block, one way.
+        by_itself = 0 < loop == inner
+        self.keep_to(node, loop, backwards and not by_itself)
         args = tuple(self.lower(a, index) for a in node.args)
-        return scalar(node.op, args, (("reverse", reverse),), node.dtype)
+        carry = (node, index) if loop < inner else None
+        return scalar(node.op, args, (("reverse", backwards), ("carry", carry)), node.dtype)
 
     def _affine(self, node: Node, index: Index) -> tuple[tuple[str, object], ...]:
         if index.dynamic:

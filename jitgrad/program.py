@@ -42,15 +42,24 @@ def scalar(op: Op, args: tuple[Node, ...], params: Params, dtype: np.dtype[Any])
     return Node(op, args, params, Aval((), dtype))
 
 
+def runs_down(node: Node) -> bool:
+    """Whether the node is a running value that goes on from row to row, for each column by itself."""
+    return node.op.kind == "scan" and node.param("carry") is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Store:
     """Where a value of the body goes: each element, each row, or reduced over all rows into a total, or over
-    the kernel's run into columns."""
+    the kernel's run into columns.
+
+    A flat kernel may loop over more elements than a total has: the first `count`.
+    """
 
     level: Level
     value: Node
     target: Node
     op: Op | None = None  # the reduction, for totals and columns
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Kernel:
 
     Row reductions (reduce nodes in a body) split the work on a row into several loops; `epilogue` holds
     the scalars that are computed from totals when all rows are done. Stores to columns reduce the axes from
-    run[0] to run[1], which do not include the last one.
+    run[0] to run[1], which do not include the last one; scans may run down this one axis.
     """
 
     domain: tuple[int, ...]
@@ -75,6 +84,11 @@ class Kernel:
     def body(self) -> list[Node]:
         """The scalar nodes of all stores but those of the epilogue, arguments before users."""
         return toposort(store.value for store in self.stores)
+
+    @property
+    def down(self) -> bool:
+        """Whether scans run down the kernel's run."""
+        return any(map(runs_down, self.body))
 
     @property
     def rows(self) -> int:
@@ -93,9 +107,10 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A library call: the node's op run by NumPy on buffers and on free views of buffers."""
+    """A library call: the node's op run by NumPy on `buffers`, one for each argument, through free views."""
 
     node: Node
+    buffers: tuple[Node, ...]
 
     @property
     def targets(self) -> tuple[Node, ...]:

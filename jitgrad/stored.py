@@ -23,7 +23,7 @@ from jitgrad.identity import Identity, Unknown, identify
 from jitgrad.machine import cache, code
 from jitgrad.runtime import kernels
 from jitgrad.runtime.kernels import Loaded
-from jitgrad.runtime.plan import Launch, Outputs, Plan, Product, Step
+from jitgrad.runtime.plan import Launch, LibraryCall, Outputs, Plan, Product, Step
 
 MAX_CONSTANT_BYTES = 1 << 20
 
@@ -115,7 +115,9 @@ def _listing(plan: Plan, title: str) -> str:
 def _line(step: Step) -> str:
     if isinstance(step, Launch):
         return f"# kernel {step.key}"
-    return "# matmul" if isinstance(step, Product) else f"# {step.op} at {step.where}"
+    if isinstance(step, LibraryCall):
+        return f"# {step.op} at {step.where}"
+    return "# matmul" if isinstance(step, Product) else "# segment_sum"
 
 
 class _Pickler(pickle.Pickler):

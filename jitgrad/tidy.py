@@ -3,13 +3,14 @@ merged."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from jitgrad.ir import Node, rebuild
 from jitgrad.lower import varies
-from jitgrad.program import STRIDED, Kernel
+from jitgrad.program import STRIDED, Kernel, runs_down
 
 Strides = tuple[int, ...]
 
@@ -63,7 +64,8 @@ def _without_idle_rows(kernel: Kernel) -> Kernel:
 
 def _without_unit_axes(kernel: Kernel) -> Kernel:
     last = len(kernel.domain) - 1
-    rows = is_row_program(kernel)
+    below = math.prod(kernel.domain[kernel.run[1] :])
+    rows = is_row_program(kernel) and not (below > 1 and _only_columns(kernel) and kernel.down)
     kept = [axis for axis, n in enumerate(kernel.domain) if n != 1 or (rows and axis == last)]
     if rows and len(kept) == 1:
         kept.insert(0, last - 1)
@@ -90,9 +92,9 @@ def _mergeable(kernel: Kernel, axis: int) -> bool:
 
 
 def _only_columns(kernel: Kernel) -> bool:
-    """Whether the kernel's rows need no loops of their own but for the order in which columns are reduced."""
+    """Whether the kernel's rows need no loops of their own but for the order of what goes down columns."""
     return all(s.level in ("element", "columns") for s in kernel.stores) and not any(
-        n.op.kind in ("reduce", "scan") for n in kernel.body
+        n.op.kind == "reduce" or (n.op.kind == "scan" and not runs_down(n)) for n in kernel.body
     )
 
 

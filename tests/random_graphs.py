@@ -25,6 +25,7 @@ from jitgrad import autograd
 from jitgrad.adjoint import cotangents
 from jitgrad.ir import Aval, Graph, Node, Op, capture, check, input_node, interpret, literal
 from jitgrad.ops import OPS
+from jitgrad.ops.arrange import flip
 from jitgrad.ops.samples import Draw
 from jitgrad.ops.structure import rearrange, reduce_axes, reshape, slice_
 from jitgrad.rewrite import simplify
@@ -83,7 +84,7 @@ _GUARDED: dict[str, tuple[str, ...]] = {
 }
 _UNGUARDED = 0.1  # how often an op gets its arguments as they are, infinities and NaN and all
 
-_MOVES = ("move", "slice", "reshape", "join", "update", "pick_", "matmul")
+_MOVES = ("move", "slice", "reshape", "join", "update", "pick_", "gathered", "matmul")
 _FIRST = ("add", "subtract", "multiply", "divide")
 EVERYTHING = Vocabulary(
     _elementwise(1),
@@ -161,7 +162,13 @@ class RandomGraph:
     def _partner(self, *others: Node) -> Node | None:
         """A node that broadcasts with others, which broadcast among themselves."""
         shape = np.broadcast_shapes(*(x.shape for x in others))
-        return self._pick(lambda n: n.dtype == self.dtype and _broadcasts(n.shape, shape))
+
+        def fits(node: Node) -> bool:
+            if node.dtype != self.dtype or not _broadcasts(node.shape, shape):
+                return False
+            return math.prod(np.broadcast_shapes(node.shape, shape)) <= 2 * LARGEST_SIZE
+
+        return self._pick(fits)
 
     def _binary(self) -> Any:
         x = self._floating()
@@ -196,6 +203,20 @@ class RandomGraph:
         axis = int(self.rng.integers(0, holds.ndim))
         return OPS["cast"](OPS[str(self.rng.choice(("any", "all")))](holds, axes=(axis,)), dtype=self.dtype)
 
+    def _gathered(self) -> Any:
+        """Elements along an axis at given places, which a kernel reads, or at places that it must check."""
+        x = self._pick(lambda n: n.ndim > 0 and n.dtype == self.dtype and n.aval.size > 0)
+        if x is None:
+            return None
+        axis = int(self.rng.integers(0, x.ndim))
+        n = x.shape[axis]
+        count = int(self.rng.choice((1, 3, n, 2 * n)))
+        index = self.rng.integers(0, n, (count,) if self.rng.random() < 0.7 else (2, count))
+        if x.ndim - 1 + index.ndim > 3 or x.aval.size // n * index.size > 2 * LARGEST_SIZE:
+            return None
+        index.setflags(write=self.rng.random() < 0.3)
+        return OPS["take"](x, capture(index), axis=axis)
+
     def _best(self) -> Any:
         """The largest or smallest element of each row, found by its place."""
         x = self._pick(lambda n: n.ndim > 1 and n.dtype == self.dtype)
@@ -207,12 +228,15 @@ class RandomGraph:
         x = self._pick(lambda n: n.ndim > 0 and n.dtype == self.dtype)
         if x is None:
             return None
-        axis = x.ndim - 1 if self.rng.random() < 0.7 else int(self.rng.integers(0, x.ndim))
+        axis = x.ndim - 1 if self.rng.random() < 0.4 else int(self.rng.integers(0, x.ndim))
         name = str(self.rng.choice(("cumsum", "cumsum", "cumprod", "recurrence", "logcumsumexp")))
-        if name != "recurrence":
-            return OPS[name](x, axis=axis)
-        factors = self._pick(lambda n: n.shape == x.shape and n.dtype == self.dtype)
-        return OPS[name](OPS["tanh"](factors), x, axis=axis)
+        backwards = self.rng.random() < 0.3
+        operands = [flip(x, axis) if backwards else x]
+        if name == "recurrence":
+            factors = self._pick(lambda n: n.shape == x.shape and n.dtype == self.dtype)
+            operands.insert(0, OPS["tanh"](factors))
+        y = OPS[name](*operands, axis=axis)
+        return flip(y, axis) if backwards else y
 
     def _reduce(self) -> Any:
         x = self._pick(lambda n: n.ndim > 0 and n.dtype == self.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import itertools
 import mmap
 import re
 import threading
@@ -20,7 +21,7 @@ from random_graphs import RandomGraph
 
 import jitgrad
 from jitgrad.ir import CAPTURE, Graph, Node, interpret
-from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK
+from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, LANES
 from jitgrad.rewrite import simplify
 from jitgrad.runtime import kernels
 from jitgrad.runtime.execute import Compiled, compile_graph
@@ -29,6 +30,7 @@ from jitgrad.targets.dialect import Span
 from jitgrad.targets.emit import emit
 from jitgrad.targets.memory import kind_of
 from jitgrad.targets.source import Parameter, Source
+from jitgrad.targets.turns import rounded
 from jitgrad.vmath.routine import ROUTINES
 
 Invoke = Callable[[Source, list[Any]], None]
@@ -167,8 +169,8 @@ SIZES = {
     "block": [(1, n) for n in (0, 1, 63, 64, 65, 1000, BLOCK)],
     "of": [(1, n) for n in (1, 1023, 1024, 1025, 5000)],
     "columns": [(rows, n) for rows in (1, 2, 32, 33, 100) for n in (1, 5, 40)],
-    "lanes": [(1, n) for n in (1, 2, 31, 32)],
-    "rows": [(rows, n) for rows in (1, 7, 32) for n in (1, 5, 32)],
+    "lanes": [(1, n) for n in (1, 2, 31, 32, 33, LANES)],
+    "rows": [(rows, n) for rows in (1, 7, 16, 17, 32) for n in (1, 5, 16, 17, 48)],
 }
 CASES = [
     (name, dtype)
@@ -181,12 +183,51 @@ CASES = [
 def test_a_reduction_means_what_the_dialect_says(name: str, dtype: str) -> None:
     rng = np.random.default_rng(5)
     for rows, n in SIZES[name.split("_")[1]]:
-        x = (rng.normal(size=max(rows, COLUMN_BLOCK) * max(n, 1)) * 3 + 2).astype(np.int32).astype(dtype)
+        size = max(rows, COLUMN_BLOCK) * max(rounded(n), 1)
+        x = (rng.normal(size=size) * 3 + 2).astype(np.int32).astype(dtype)
         if np.dtype(dtype).kind == "f":
             x += rng.normal(size=x.size).astype(dtype)
         source = reduction_source(name, dtype, rows, n)
         got, expected = (written_by(run, source, {"x": x}) for run in (in_plain_python, compiled))
         assert_same_bits(got, expected, f"{name} of {dtype}, {rows} by {n}")
+
+
+# Rows and lanes -------------------------------------------------------------------------------------------
+
+TURNS = """def kernel(lo, hi, x0, y0, t0, t1, n, lanes, stride):
+    for l in range(32):
+        t1[l] = minimum(l, lanes - 1) * stride
+    turn_in(x0, t1, n, t0)
+    turn_out(t0, n, lanes, y0)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int16", "uint8", "bool"])
+@pytest.mark.parametrize("n", [1, 4, 7, 8, 9, 16, 17, 31, 48])
+def test_rows_turn_to_lanes_and_back(n: int, dtype: str) -> None:
+    """No element beside the rows is touched: the last one ends where the array does."""
+    kind, whole = np.dtype(dtype), np.dtype(np.int64)
+    for lanes, gap in itertools.product((1, 7, 8, 16, 17, 31, 32), (0, 3)):
+        stride = n + gap
+        values = np.random.default_rng(n).integers(0, 100, (lanes - 1) * stride + n)
+        x = (values % 2).astype(bool) if dtype == "bool" else values.astype(dtype)
+        expected = np.lib.stride_tricks.as_strided(x, (lanes, n), (stride * x.itemsize, x.itemsize))
+        parameters = (
+            Parameter("x0", "input", kind, "x"),
+            Parameter("y0", "output", kind, np.zeros(lanes * n + 3)),
+            Parameter("t0", "temp", kind, rounded(n) * COLUMN_BLOCK),
+            Parameter("t1", "temp", whole, COLUMN_BLOCK),
+            *(
+                Parameter(name, "size", whole, size)
+                for name, size in (("n", n), ("lanes", lanes), ("stride", stride))
+            ),
+        )
+        source = Source(TURNS, parameters, 1, has_finish=False)
+        for run in (in_plain_python, compiled):
+            (got,) = written_by(run, source, {"x": x})
+            assert_same_bits(
+                [got], [np.concatenate([expected.ravel(), np.zeros(3, dtype)])], f"{lanes} by {n}"
+            )
 
 
 # The language ---------------------------------------------------------------------------------------------
@@ -298,6 +339,24 @@ def test_the_kernels_of_a_program_compile_at_the_same_time(
     before = kernels.counters.compiled
     one, other, again = kernels.load_all([sources[first], sources[second], sources[first]])
     assert kernels.counters.compiled == before + 2 and one is again and one.kernel != other.kernel
+
+
+def test_what_kernels_run_with_is_made_while_they_compile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The compilation and the job beside it wait for each other."""
+    monkeypatch.setenv("JITGRAD_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(kernels.threads, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(kernels, "_loaded", {})
+    both, compile_kernel = threading.Barrier(2, timeout=60), cpu.object_code
+
+    def waiting(*given: Any) -> bytes:
+        both.wait()
+        return compile_kernel(*given)
+
+    monkeypatch.setattr(cpu, "object_code", waiting)
+    kernels.load_all(many_sources()[:1], [both.wait])
+    assert both.n_waiting == 0 and not both.broken
 
 
 def test_threads_that_want_one_kernel_compile_it_once(

@@ -156,12 +156,88 @@ def test_no_row_repeats_a_scan_that_serves_all_rows() -> None:
     check_modes(graph, [np.linspace(-1, 1, 50), np.ones((40, 50))], "a row added to rows")
 
 
-@pytest.mark.parametrize("axis", [0, 1])
-def test_scans_along_other_axes_have_the_interpreters_bits(axis: int) -> None:
-    def program(x: Any, y: Any) -> Any:
-        return tanh(cumsum(x * y, axis)) + cumprod(x, axis) * OPS["recurrence"](x, y, axis=axis)
+# Scans down rows ----------------------------------------------------------------------------------------
 
-    check_modes(gradients_of(program, (20, 30, 7), "float64"), arrays((20, 30, 7), "float64"), f"axis {axis}")
+DOWN_SHAPES = ((5, 1), (1, 5), (7, 3), (40, 33), (6, 1030), (3, 40, 1), (2, 33, 1100), (4, 2, 3, 30))
+DOWN: dict[str, Callable[[Any, Any, int], Any]] = {
+    "sum": lambda x, y, axis: cumsum(x * y, axis) ** 2 * y,
+    "several": lambda x, y, axis: cumsum(x, axis) * cumprod(y, axis) + OPS["recurrence"](y, x, axis=axis),
+    "both ways": lambda x, y, axis: cumsum(x, axis) * _back(y, axis),
+    "backwards of a scan": lambda x, y, axis: _back(tanh(cumsum(x, axis)), axis) * y,
+    "columns turned": lambda x, y, axis: flip(cumsum(x, axis), len(x.shape) - 1) * cumsum(x, axis) + y,
+    "down and along": lambda x, y, axis: cumsum(cumsum(x, axis), -1) * y,
+    "before a mean": lambda x, y, axis: x - mean(tanh(cumsum(x, axis)), axis, keepdims=True) * y,
+    "before a maximum": lambda x, y, axis: max_(cumsum(x * y, axis), axis, keepdims=True) * y + x,
+    "before rows": lambda x, y, axis: tanh(cumsum(x, axis)) - max_(cumsum(x, axis), -1, keepdims=True) * y,
+    "after rows": lambda x, y, axis: cumsum(exp(x - max_(x, -1, keepdims=True)), axis) * y,
+    "shifted": lambda x, y, axis: cumsum(x, axis) + shifted(cumsum(x, axis), axis, 1) * y,
+    "of parts": lambda x, y, axis: cumsum(shifted(x, axis, 1) * y + shifted(y, len(x.shape) - 1, -1), axis),
+}
+
+
+def _back(x: Any, axis: int) -> Any:
+    return flip(cumsum(flip(x, axis), axis), axis)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", DOWN)
+def test_scans_down_rows_have_the_interpreters_bits(name: str, dtype: str) -> None:
+    for shape in DOWN_SHAPES:
+        for axis in range(len(shape) - 1):
+
+            def program(x: Any, y: Any, axis: int = axis) -> Any:
+                return DOWN[name](x, y, axis)
+
+            where = f"{name} down axis {axis} of {shape}"
+            check_modes(gradients_of(program, shape, dtype), arrays(shape, dtype), where)
+            check_modes(values_of(program, shape, dtype), arrays(shape, dtype), where)
+
+
+def test_infinities_and_signs_of_zero_run_down() -> None:
+    for first in (-0.0, np.inf, np.nan):
+        x, y = arrays((50, 40), "float64")
+        x[0, :20] = y[0, 10:30] = first
+        graph = values_of(lambda x, y: DOWN["several"](x, y, 0), (50, 40), "float64")
+        check_modes(graph, [x, y], f"down from {first}")
+    zeros = np.full((40, 3), -0.0)
+    check_modes(values_of(lambda x, y: cumsum(x, 0), (40, 3), "float64"), [zeros, zeros], "zeros")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int32", "uint64"])
+def test_integers_wrap_down_rows(dtype: str) -> None:
+    x, y = arrays((90, 40), dtype)
+    for op, running in (("cumsum", np.cumsum), ("cumprod", np.cumprod)):
+        graph = values_of(lambda x, y, op=op: OPS[op](x, axis=0), (90, 40), dtype)
+        assert_same_bits(interpret(graph, x, y), [running(x, 0, dtype)], op)
+        check_modes(graph, [x, y], op)
+
+
+@pytest.mark.parametrize("shape, axis", [((30, 2000), 0), ((4, 30, 200), 1)])
+def test_a_scan_down_rows_and_its_neighbours_are_one_kernel(shape: tuple[int, ...], axis: int) -> None:
+    programs: list[Callable[[Any, Any], Any]] = [
+        lambda x, y: tanh(cumsum(x * y, axis)) * y,
+        lambda x, y: _back(x * y, axis) * y,
+        lambda x, y: sum_(cumsum(cumsum(x, axis) * y, axis)),
+        lambda x, y: sum_(cumsum(x, axis) * y, axis),
+    ]
+    for program in programs:
+        (step,) = steps(values_of(program, shape, "float64"))
+        assert isinstance(step, Kernel)
+        assert "_step(" in emit(step).text
+
+
+def test_a_gradient_of_a_scan_down_rows_is_one_kernel_each_way() -> None:
+    found = steps(gradients_of(lambda x, y: cumsum(x * y, 0) ** 2, (30, 2000), "float64"))
+    assert all(isinstance(step, Kernel) for step in found)
+    assert len(found) == 2
+
+
+def test_scans_down_rows_run_on_as_many_threads_as_columns_allow() -> None:
+    (step,) = steps(values_of(lambda x, y: cumsum(x, 1), (3, 50, 1000), "float64"))
+    assert isinstance(step, Kernel)
+    source = emit(step)
+    assert source.units == 12
+    assert max(p.value for p in source.parameters if p.kind == "temp") <= 1024
 
 
 def test_cumprod_is_numpys_and_its_derivatives_hold_at_zeros() -> None:
@@ -178,8 +254,19 @@ def test_cumprod_is_numpys_and_its_derivatives_hold_at_zeros() -> None:
 @pytest.mark.parametrize("name", ["several", "backwards", "of a scan backwards"])
 @pytest.mark.parametrize("shape", [(2100,), (5, 40), (40, 6)])
 def test_emitted_modules_run_in_plain_python(name: str, shape: tuple[int, ...]) -> None:
-    graph = simplify(values_of(PROGRAMS[name], shape, "float64"))
-    given = arrays(shape, "float64")
+    _check_in_python(values_of(PROGRAMS[name], shape, "float64"), arrays(shape, "float64"))
+
+
+@pytest.mark.parametrize("name", ["several", "backwards of a scan", "before a mean"])
+@pytest.mark.parametrize("shape", [(40, 6), (4, 35, 1100), (2, 5, 3, 6)])
+def test_modules_of_scans_down_rows_run_in_plain_python(name: str, shape: tuple[int, ...]) -> None:
+    axis = len(shape) // 2 - (len(shape) == 2)
+    graph = values_of(lambda x, y: DOWN[name](x, y, axis), shape, "float64")
+    _check_in_python(graph, arrays(shape, "float64"))
+
+
+def _check_in_python(graph: Graph, given: list[Array]) -> None:
+    graph = simplify(graph)
     buffers: dict[Node, Array] = dict(zip(graph.inputs, given, strict=True))
     for step in fuse(graph).steps:
         assert isinstance(step, Kernel)
@@ -189,7 +276,9 @@ def test_emitted_modules_run_in_plain_python(name: str, shape: tuple[int, ...]) 
         exec(module_text(source), scope)
         with np.errstate(all="ignore"):
             scope["kernel"](0, source.units, *arguments)
-    assert_same_bits([buffers[graph.outputs[0]]], interpret(graph, *given), name)
+            if source.has_finish:
+                scope["finish"](0, source.units, *arguments)
+    assert_same_bits([buffers[graph.outputs[0]]], interpret(graph, *given), "in Python")
 
 
 def _argument(kind: str, value: Any, dtype: np.dtype[Any], buffers: dict[Node, Array]) -> Any:

@@ -20,8 +20,9 @@ from jitgrad.nn.reductions import recorded_as, reduced, reduction_of, total
 from jitgrad.nn.softmax import along
 from jitgrad.ops import activation
 from jitgrad.ops.elementwise import equal, exp, log, log1p, stop_gradient, where
+from jitgrad.ops.gather import pick
 from jitgrad.ops.shape import moveaxis
-from jitgrad.ops.structure import pick, sum_axes
+from jitgrad.ops.structure import sum_axes
 from jitgrad.ops.table import OPS
 
 __all__ = [

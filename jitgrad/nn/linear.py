@@ -15,9 +15,9 @@ from jitgrad.ir import Node
 from jitgrad.ops.algebra import matmul
 from jitgrad.ops.einsum import einsum
 from jitgrad.ops.elementwise import equal, stop_gradient, where
+from jitgrad.ops.gather import take
 from jitgrad.ops.linear import swap_last
 from jitgrad.ops.shape import shaped
-from jitgrad.ops.structure import take
 
 __all__ = ["bilinear", "embedding", "linear", "one_hot"]
 

@@ -15,7 +15,8 @@ from jitgrad.ir import Node
 from jitgrad.nn.distances import distance, pairwise_distance
 from jitgrad.nn.reductions import recorded_as, reduced, reduction_of
 from jitgrad.ops.elementwise import equal, not_equal, sqrt, where
-from jitgrad.ops.structure import pick, sum_axes
+from jitgrad.ops.gather import pick
+from jitgrad.ops.structure import sum_axes
 from jitgrad.ops.table import OPS
 from jitgrad.ops.values import broadcast, insert_axes
 

@@ -11,11 +11,12 @@ from jitgrad.ir import Operators
 from jitgrad.ops import linear
 from jitgrad.ops.arrange import flip
 from jitgrad.ops.elementwise import absolute, equal, mul, not_equal, power, sqrt, where
+from jitgrad.ops.gather import take
 from jitgrad.ops.pointwise import conjugate
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.shape import moveaxis, permuted, ravel, shaped, stack, unstack
 from jitgrad.ops.statistics import max_, min_, sum_
-from jitgrad.ops.structure import place, take
+from jitgrad.ops.structure import place
 from jitgrad.ops.table import composite
 from jitgrad.ops.values import (
     as_array,

@@ -9,9 +9,9 @@ import numpy as np
 
 from jitgrad.ops.algebra import norm
 from jitgrad.ops.elementwise import absolute, equal, maximum, not_equal, power, where
+from jitgrad.ops.gather import take
 from jitgrad.ops.samples import Draw, Sample, case, only
 from jitgrad.ops.statistics import max_, sum_
-from jitgrad.ops.structure import take
 from jitgrad.ops.table import composite
 from jitgrad.ops.values import as_dtype, broadcast, insert_axes, promoted
 

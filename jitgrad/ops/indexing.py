@@ -12,9 +12,10 @@ import numpy as np
 
 from jitgrad.ir import Aval
 from jitgrad.ops import elementwise
+from jitgrad.ops.gather import bounded, pick, take
 from jitgrad.ops.samples import Draw, Sample, Static, case
 from jitgrad.ops.shape import permuted, shaped
-from jitgrad.ops.structure import bounded, pick, slice_, take, update
+from jitgrad.ops.structure import slice_, update
 from jitgrad.ops.table import composite, primitive, zeros_like
 from jitgrad.ops.values import (
     Shape,
@@ -124,7 +125,9 @@ def _within(index: Any, axis: int, size: int) -> Any:
     if known.size and (known.min() < -size or known.max() >= size):
         wrong = known[(known < -size) | (known >= size)].flat[0]
         raise IndexError(f"index {wrong} is out of bounds for axis {axis} with size {size}")
-    return np.where(known < 0, known + size, known).astype(np.int64)
+    places = np.where(known < 0, known + size, known).astype(np.int64)
+    places.setflags(write=False)
+    return places
 
 
 # The plan of an index ---------------------------------------------------------------------------------

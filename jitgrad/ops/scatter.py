@@ -10,11 +10,12 @@ import numpy as np
 
 from jitgrad.ir import Aval, Op
 from jitgrad.ops.elementwise import equal, isfinite, maximum, stop_gradient, where
+from jitgrad.ops.gather import bounded, summed_into, take
 from jitgrad.ops.indexing import scatter
 from jitgrad.ops.samples import Draw, Sample, Static, case, only
 from jitgrad.ops.sequences import cumsum
 from jitgrad.ops.shape import shaped
-from jitgrad.ops.structure import bounded, slice_, take
+from jitgrad.ops.structure import slice_
 from jitgrad.ops.table import composite, primitive, zeros_like
 from jitgrad.ops.values import (
     Shape,
@@ -33,7 +34,7 @@ Array = np.ndarray[Any, Any]
 
 def _added(x: Any, index: Any, values: Any, *, axis: int) -> Array:
     out = np.array(x, order="C")
-    np.add.at(np.moveaxis(out, axis, 0), np.asarray(index), np.moveaxis(np.asarray(values), axis, 0))
+    summed_into(out, index, values, axis)
     return out
 
 

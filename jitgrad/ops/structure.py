@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from jitgrad.ir import LITERAL, Aval, Node, Op, literal, literal_value
-from jitgrad.ops.elementwise import equal, where
 from jitgrad.ops.samples import Draw, Sample, case
 from jitgrad.ops.table import OPS, bind_plain, is_differentiable, linear_op, primitive, zeros_like
-from jitgrad.ops.values import Shape, as_dtype, positions
+from jitgrad.ops.values import Shape, as_dtype
 
 Source = tuple[int | None, ...]
 _SIGNATURES = 4096  # of calls, whose shapes are worked out once
@@ -320,116 +319,7 @@ concatenate = linear_op(
 )
 
 
-# Indexing by integer arrays ---------------------------------------------------------------------------
-
-
-def _infer_take(x: Aval, index: Aval, *, axis: int) -> Aval:
-    return Aval((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]), x.dtype)
-
-
-def _bounded(index: Any, *, size: int) -> Any:
-    index = np.asarray(index)
-    found = index.astype(np.int64)
-    if not found.size or found.view(np.uint64).max() < size:  # a negative number is a large unsigned one
-        return found
-    if index.min() < -size or index.max() >= size:
-        wrong = index[(index < -size) | (index >= size)].flat[0]
-        raise IndexError(f"index {wrong} is out of bounds for an axis of size {size}")
-    return np.where(found < 0, found + size, found)
-
-
-def _scattered(x: Any, index: Any, *, axis: int, size: int) -> Any:
-    """Add in the order of the index, as NumPy does quickly for positions in a flat array only."""
-    x, index = np.asarray(x), np.asarray(index)
-    lead, tail = x.shape[:axis], x.shape[axis + index.ndim :]
-    count, width = math.prod(lead), math.prod(tail)
-    places = index.ravel()
-    if count != 1 or width != 1:
-        rows = np.arange(0, count * size, size)[:, None] + _bounded(places, size=size)
-        places = (rows[:, :, None] * width + np.arange(width)).ravel()
-    out = np.zeros(count * size * width, x.dtype)
-    np.add.at(out, places, x.ravel())
-    return out.reshape((*lead, size, *tail))
-
-
-take: Op = primitive(
-    "take",
-    "call",
-    lambda x, index, *, axis: np.asarray(x).take(index, axis),
-    _infer_take,
-    lambda g, out, x, index, *, axis: (scatter_add(g, index, axis=axis, size=x.shape[axis]), None),
-    lambda tangents, out, x, index, *, axis: take(tangents[0], index, axis=axis),
-    samples=lambda d: [
-        case(d(5), np.array([4, 0, 4]), axis=0),
-        case(d(2, 5, 3), np.array([[1, 1], [0, 4]]), axis=1),
-        case(d(2, 3), np.zeros((0, 2), int), axis=1),
-        case(d(3), np.asarray(2), axis=0),
-    ],
-)
-
-
-def _infer_scatter(x: Aval, index: Aval, *, axis: int, size: int) -> Aval:
-    return Aval((*x.shape[:axis], size, *x.shape[axis + index.ndim :]), x.dtype)
-
-
-scatter_add: Op = primitive(
-    "scatter_add",
-    "call",
-    _scattered,
-    _infer_scatter,
-    lambda g, out, x, index, *, axis, size: (take(g, index, axis=axis), None),
-    lambda tangents, out, x, index, *, axis, size: scatter_add(tangents[0], index, axis=axis, size=size),
-    samples=lambda d: [
-        case(d(3), np.array([4, 0, 4]), axis=0, size=5),
-        case(d(2, 2, 2, 3), np.array([[1, 1], [0, 4]]), axis=1, size=5),
-        case(d(0, 3), np.zeros(0, int), axis=0, size=2),
-        case(d(), np.asarray(2), axis=0, size=3),
-    ],
-)
-
-
-# pick: one element of each row ------------------------------------------------------------------------
-
-
-def _pick_vjp(g: Any, out: Any, x: Any, index: Any) -> tuple[Any, None]:
-    *lead, n = x.shape
-    rows = tuple(range(len(lead)))
-    columns = rearrange(positions(g, n), shape=x.shape, source=(*(None for _ in lead), 0))
-    chosen = equal(columns, rearrange(index, shape=x.shape, source=(*rows, None)))
-    return where(chosen, rearrange(g, shape=x.shape, source=(*rows, None)), 0), None
-
-
-def _picked(x: Any, index: Any) -> Any:
-    return np.take_along_axis(np.asarray(x), np.asarray(index)[..., None], -1)[..., 0]
-
-
-bounded = primitive(
-    "indexing",
-    "call",
-    _bounded,
-    lambda index, *, size: Aval(index.shape, np.dtype(np.int64)),
-    None,
-    None,
-    samples=lambda d: [
-        case(np.array([-4, 3, 0]), size=4),
-        case(np.asarray(-1), size=2),
-        case(np.zeros(0, int), size=0),
-    ],
-)
-
-pick: Op = primitive(
-    "pick",
-    "view",
-    _picked,
-    lambda x, index: Aval(x.shape[:-1], x.dtype),
-    _pick_vjp,
-    lambda tangents, out, x, index: pick(tangents[0], index),
-    samples=lambda d: [
-        case(d(3, 4), np.array([3, 0, 3])),
-        case(d(2, 2, 70), np.array([[1, 69], [0, 1]])),
-        case(d(0, 3), np.zeros(0, int)),
-    ],
-)
+# iota ---------------------------------------------------------------------------------------------------
 
 _IOTA = primitive(
     "iota",

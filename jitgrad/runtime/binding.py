@@ -12,11 +12,23 @@ from typing import Any
 import numpy as np
 
 from jitgrad.machine import products, threads
+from jitgrad.machine.scatter import Sums
 from jitgrad.ops.table import OPS
 from jitgrad.pytree import constructor
 from jitgrad.runtime import buffers
 from jitgrad.runtime.kernels import Loaded
-from jitgrad.runtime.plan import Array, Buffer, Launch, LibraryCall, Operand, Outputs, Plan, Product, Result
+from jitgrad.runtime.plan import (
+    Array,
+    Buffer,
+    Launch,
+    LibraryCall,
+    Operand,
+    Outputs,
+    Plan,
+    Product,
+    Result,
+    SegmentSum,
+)
 
 Run = Callable[[Sequence[Array]], Any]
 
@@ -43,6 +55,8 @@ def bound(
             binding.launch(step, next(code))
         elif isinstance(step, Product):
             binding.product(step)
+        elif isinstance(step, SegmentSum):
+            binding.segment_sum(step)
         else:
             binding.call(step)
         binding.lines += [f"del v{slot}" for slot in step.releases]
@@ -136,6 +150,14 @@ class _Binding:
         self.lines.append(f"{self.bind('launch', product.launch)}(block)")
         used = [name for name in operands if name[0] == "c"] + ["scratch"] * bool(product.scratch_bytes)
         self.lines += [f"del {name}" for name in used]
+
+    def segment_sum(self, step: SegmentSum) -> None:
+        self.make(step.makes)
+        launcher = threads.launcher()
+        self.lines.append(f"block = {self.bind('block', Sums(*step.layout).make_block)}()")
+        arrays = f"v{step.makes.slot}, v{step.index}, v{step.rows}"
+        self.lines.append(f"{self.bind('bind', launcher.bind)}(block, {threads.ARGS}, {arrays})")
+        self.lines.append(f"{self.bind('launch', launcher.launch)}(block)")
 
     def call(self, step: LibraryCall) -> None:
         operands = ", ".join(map(self.operand, step.operands))

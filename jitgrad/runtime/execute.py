@@ -10,17 +10,28 @@ import numpy as np
 
 from jitgrad.fuse import fuse
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value
-from jitgrad.machine import threads
+from jitgrad.machine import products, threads
 from jitgrad.machine.processor import last_level_bytes
 from jitgrad.program import LOAD, Call, Kernel, Program
 from jitgrad.runtime import kernels
 from jitgrad.runtime.binding import Run, bound
-from jitgrad.runtime.plan import Buffer, Launch, LibraryCall, Operand, Params, Plan, Product, Result, Step
-from jitgrad.runtime.products import product_layout
+from jitgrad.runtime.layouts import product_layout, segment_layout
+from jitgrad.runtime.plan import (
+    Buffer,
+    Launch,
+    LibraryCall,
+    Operand,
+    Plan,
+    Product,
+    Result,
+    SegmentSum,
+    Step,
+)
 from jitgrad.runtime.reuse import may_overwrite
 from jitgrad.targets.cpu import words
 from jitgrad.targets.emit import emit
 from jitgrad.targets.source import Parameter, Source
+from jitgrad.views import views_from
 
 ALIGNMENT = 64
 SECONDS_PER_COST = 5e-12  # for each byte of an element and each unit of an op's cost, vectorised
@@ -70,7 +81,7 @@ class Compiled:
         emitted = _emitted(self.program.steps, fastmath)
         planner = _Planner(self.program, emitted, donated)
         self.plan = planner.plan()
-        self.steps = _loaded(emitted, planner.sources)
+        self.steps = _loaded(emitted, planner.sources, self.plan)
         self._run: Run | None = None
 
     def __call__(self, arrays: Sequence[np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
@@ -127,9 +138,15 @@ def _emitted(steps: Sequence[Kernel | Call], fastmath: bool) -> list[Emitted | C
     ]
 
 
-def _loaded(steps: Sequence[Emitted | Call], sources: Sequence[Source]) -> list[KernelStep | Call]:
-    """The steps with their kernels loaded from `sources`, which are compiled side by side where need be."""
-    ready = zip(sources, kernels.load_all(sources), strict=True)
+def _loaded(
+    steps: Sequence[Emitted | Call], sources: Sequence[Source], plan: Plan
+) -> list[KernelStep | Call]:
+    """The steps with their kernels loaded from `sources`.
+
+    Where need be these are compiled side by side, with the code of matrix products and the launcher's.
+    """
+    multiply = products.loaders(step.layout for step in plan.steps if isinstance(step, Product))
+    ready = zip(sources, kernels.load_all(sources, [*multiply, threads.launcher]), strict=True)
     return [
         KernelStep(step.kernel, *next(ready), step.seconds) if isinstance(step, Emitted) else step
         for step in steps
@@ -177,7 +194,7 @@ class _Planner:
         return Plan(len(self.program.inputs), self.captured, tuple(steps), results)
 
     def step(self, step: Emitted | Call, dead: Sequence[Node]) -> Step:
-        return self.launch(step, dead) if isinstance(step, Emitted) else self.call(step.node, dead)
+        return self.launch(step, dead) if isinstance(step, Emitted) else self.call(step, dead)
 
     def enter(self, node: Node) -> int:
         return self.slots.setdefault(node, len(self.slots))
@@ -217,9 +234,9 @@ class _Planner:
             self.writable.add(node)
         return tuple(buffers)
 
-    def call(self, node: Node, dead: Sequence[Node]) -> Product | LibraryCall:
-        operands = tuple(map(self.operand, node.args))
-        buffers = [_view(arg)[0] for arg in node.args]
+    def call(self, call: Call, dead: Sequence[Node]) -> Product | SegmentSum | LibraryCall:
+        node, buffers = call.node, call.buffers
+        operands = tuple(map(self.operand, buffers, node.args))
         layout = product_layout(node, buffers, operands, self.program.strides)
         slot = self.enter(node)
         released = self.released(dead)
@@ -227,13 +244,18 @@ class _Planner:
             self.writable.add(node)
             x, y = operands
             return Product((x, y), layout, Buffer(slot, node.shape, node.dtype), released)
+        sums = segment_layout(node, buffers, operands, self.program.strides)
+        if sums is not None:
+            self.writable.add(node)
+            rows, index = (self.slots[buffer] for buffer in buffers)
+            return SegmentSum(rows, index, sums, Buffer(slot, node.shape, node.dtype), released)
         return LibraryCall(node.op.name, node.params, operands, node.dtype, node.where, slot, released)
 
-    def operand(self, node: Node) -> Operand:
-        base, views = _view(node)
-        if base.op is LITERAL:
-            return Operand(None, literal_value(base), views)
-        return Operand(self.slots[base], None, views)
+    def operand(self, buffer: Node, node: Node) -> Operand:
+        views = views_from(buffer, node)
+        if buffer.op is LITERAL:
+            return Operand(None, literal_value(buffer), views)
+        return Operand(self.slots[buffer], None, views)
 
     def result(self, node: Node, taken: set[Node]) -> Result:
         if node.op is LITERAL:
@@ -283,20 +305,11 @@ def _grain(units: int, seconds: float) -> tuple[int, int]:
     return grain, min(threads.MAX_THREADS, -(-units // grain))
 
 
-def _view(node: Node) -> tuple[Node, tuple[tuple[str, Params], ...]]:
-    """The buffer under a chain of free views, and the chain from it on."""
-    chain: list[tuple[str, Params]] = []
-    while node.op.kind == "view" and len(node.args) == 1:
-        chain.append((node.op.name, node.params))
-        node = node.args[0]
-    return node, tuple(reversed(chain))
-
-
 def _reads(step: Emitted | Call) -> list[Node]:
     """The nodes whose arrays a step reads or makes."""
     if isinstance(step, Emitted):
         return [p.value for p in step.source.parameters if p.kind in ("input", "output")]
-    return [node for node in (step.node, *(_view(a)[0] for a in step.node.args)) if node.op is not LITERAL]
+    return [node for node in (step.node, *step.buffers) if node.op is not LITERAL]
 
 
 def _releases(program: Program, steps: Sequence[Emitted | Call]) -> list[list[Node]]:

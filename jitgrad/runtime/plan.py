@@ -66,6 +66,20 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class SegmentSum:
+    """Sums of the rows in `rows` by the numbers in `index`, both C-contiguous.
+
+    `layout` is what `jitgrad.machine.scatter.Sums` takes.
+    """
+
+    rows: int
+    index: int
+    layout: tuple[Any, ...]
+    makes: Buffer
+    releases: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LibraryCall:
     """An op of the table run by NumPy; `where` is the user's line."""
 
@@ -78,7 +92,7 @@ class LibraryCall:
     releases: tuple[int, ...]
 
 
-Step = Launch | Product | LibraryCall
+Step = Launch | Product | SegmentSum | LibraryCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,9 @@ def offset(span: Span, elements: int) -> Span:
     return Span(span.memory, span.start + int(elements))
 
 
+few = range  # of a loop with so few turns that vectors which are not full pay
+
+
 def inside(position: int, size: int) -> np.bool_:
     """Return whether 0 <= position < size."""
     return np.bool_(0 <= position < size)
@@ -171,6 +174,21 @@ COMBINE: dict[str, Combine] = {
 }
 
 
+# Rows and lanes ---------------------------------------------------------------------------------------
+
+
+def turn_in(rows: Span, starts: Span, n: int, out: Span) -> None:
+    """Read the n elements of COLUMN_BLOCK rows, which begin at `starts`, into lanes."""
+    for lane in range(COLUMN_BLOCK):
+        out.array(lane, (n - 1) * COLUMN_BLOCK + 1)[::COLUMN_BLOCK] = rows.array(starts[lane], n)
+
+
+def turn_out(values: Span, n: int, lanes: int, out: Span) -> None:
+    """Write the first lanes as rows of n elements, one after another."""
+    for lane in range(lanes):
+        out.array(lane * n, n)[:] = values.array(lane, (n - 1) * COLUMN_BLOCK + 1)[::COLUMN_BLOCK]
+
+
 # Scans ------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +224,7 @@ globals().update(
         for form, reduce in FORMS.items()
     }
     | {f"{op}_{form}": partial(run, step) for op, step in STEPS.items() for form, run in SCANS.items()}
+    | {f"{op}_step": step for op, step in STEPS.items()}
 )
 
 

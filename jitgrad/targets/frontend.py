@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
+from jitgrad.machine import native
+from jitgrad.ops.scans import STEPS
 from jitgrad.targets import reductions
 from jitgrad.targets.memory import (
     BOOL,
@@ -48,8 +50,9 @@ CONVENTION = ir.FunctionType(ir.VoidType(), [ADDRESS, WORD.llvm, WORD.llvm, ADDR
 
 Operand = Value | Span | int
 
-# CPython 3.11 counts the depth of a syntax tree for all threads together, and fails when two parse at once.
-_parsing = threading.Lock()
+# CPython 3.11 counts the depth of a syntax tree for all threads together, and fails when two parse at once;
+# llvmlite fills its table of escaped characters on first use, which another thread can see half full.
+_one_at_a_time = threading.Lock()
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -82,17 +85,16 @@ _DTYPES = {
 
 def llvm_ir(source: Source, symbol: str, filename: str) -> str:
     """Return LLVM IR of the source's functions, exported as `<symbol>_kernel` and `<symbol>_finish`."""
-    module = ir.Module(symbol)
-    scopes = _scopes(module, source.parameters)
-    with _parsing:
-        definitions = ast.parse(source.text, filename).body
-    for definition in definitions:
-        assert isinstance(definition, ast.FunctionDef)
-        function = _Function(module, f"{symbol}_{definition.name}", source, scopes, filename)
-        function.write(definition)
-    if source.fastmath:
-        _relax(module)
-    return str(module)
+    with _one_at_a_time:
+        module = ir.Module(symbol)
+        scopes = _scopes(module, source.parameters)
+        for definition in ast.parse(source.text, filename).body:
+            assert isinstance(definition, ast.FunctionDef)
+            function = _Function(module, f"{symbol}_{definition.name}", source, scopes, filename)
+            function.write(definition)
+        if source.fastmath:
+            _relax(module)
+        return str(module)
 
 
 def _scopes(module: ir.Module, parameters: tuple[Parameter, ...]) -> dict[str, Scopes]:
@@ -198,20 +200,21 @@ class _Function:
 
     def _loop(self, name: str, bounds: ast.expr, body: list[ast.stmt]) -> None:
         match bounds:
-            case ast.Call(func=ast.Name(id="range"), args=[*first, last]) if len(first) < 2:
+            case ast.Call(func=ast.Name(id="range" | "few" as form), args=[*first, last]) if len(first) < 2:
                 low = self._word(first[0]) if first else word(self.builder, 0)
                 high = self._word(last)
             case _:
                 raise self._unknown(bounds)
         written = self._written(name, body) if self.streams else []
-        if written:
+        if written and form == "range":
             self._streamed(name, low, high, body, written)
         else:
-            self._counted(name, low, high, body)
+            # Narrow vectors have no masks.
+            self._counted(name, low, high, body, form == "few" and native.vector_bits() > 128)
 
-    def _counted(self, name: str, low: Value, high: Value, body: list[ast.stmt]) -> None:
+    def _counted(self, name: str, low: Value, high: Value, body: list[ast.stmt], short: bool = False) -> None:
         names, outer = self.names, self.outer
-        with counted(self.builder, low, high) as index:
+        with counted(self.builder, low, high, short) as index:
             self.names, self.outer = {**names, name: index}, set(names)
             self._statements(body)
         self.names, self.outer = names, outer
@@ -328,6 +331,9 @@ class _Function:
                 return cast(word(self.builder, number), _DTYPES[name])
         if name in reductions.FORMS:
             return self._reduction(name, arguments)
+        if name.removesuffix("_step") in STEPS:
+            stepped: Value = STEPS[name.removesuffix("_step")](*_alike(*arguments))
+            return stepped
         if name in ROUTINES:
             return self._routine(name, arguments)
         raise self._unknown(node)

@@ -127,10 +127,13 @@ def stream(into: Span, values: Span, count: Value) -> None:
 
 
 @contextmanager
-def counted(builder: ir.IRBuilder, low: Value | int, high: Value | int) -> Iterator[Value]:
+def counted(
+    builder: ir.IRBuilder, low: Value | int, high: Value | int, short: bool = False
+) -> Iterator[Value]:
     """Write what follows as the body of a loop over low, low + 1, ... below high.
 
-    The test stands at the end, as LLVM's loop passes want it, and once more before the loop.
+    The test stands at the end, as LLVM's loop passes want it, and once more before the loop. A `short` loop
+    becomes vectors of which the last may be half full.
     """
     first, last = word(builder, low), word(builder, high)
     before = builder.basic_block
@@ -142,8 +145,21 @@ def counted(builder: ir.IRBuilder, low: Value | int, high: Value | int) -> Itera
     yield Value(builder, index, WORD)
     following = Value(builder, builder.add(index, WORD.llvm(1), flags=("nuw", "nsw")), WORD)
     index.add_incoming(following.raw, builder.basic_block)
-    builder.cbranch((following < last).raw, body, end)
+    branch = builder.cbranch((following < last).raw, body, end)
+    if isinstance(first.raw, ir.Constant) and isinstance(last.raw, ir.Constant):
+        # LLVM would unroll a loop whose length is known before it vectorises loops.
+        _advise(branch, ["llvm.loop.unroll.disable"])
+    elif short:
+        _advise(branch, ["llvm.loop.vectorize.predicate.enable", ir.IntType(1)(1)])
     builder.position_at_end(end)
+
+
+def _advise(branch: ir.Instruction, hint: list[Any]) -> None:
+    """Tell LLVM what to do with the loop that ends with this branch."""
+    module: ir.Module = branch.module
+    loop = module.add_metadata([f"loop {len(module.metadata)}"])
+    loop.operands = (loop, module.add_metadata(hint))
+    branch.set_metadata("llvm.loop", loop)
 
 
 def folded(low: Value | int, high: Value | int, start: Value, step: Callable[[Value, Value], Value]) -> Value:

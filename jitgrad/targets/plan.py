@@ -7,11 +7,19 @@ from functools import partial
 from jitgrad.ir import Node, toposort
 from jitgrad.lower import varies
 from jitgrad.mincut import NEVER, kept
-from jitgrad.program import LOAD, Kernel, Store
+from jitgrad.program import LOAD, Kernel, Store, runs_down
 from jitgrad.tidy import is_row_program
 
-STAGES = ("reduce", "scan")  # what needs a loop of its own before what reads its result
 TEMP_COST = 1  # of writing or reading one element of a temporary that stays in the nearest cache
+
+
+def _runs_along(node: Node) -> bool:
+    return node.op.kind == "scan" and not runs_down(node)
+
+
+def has_stage(node: Node) -> bool:
+    """Whether the node needs a loop of its own before what reads its result."""
+    return node.op.kind == "reduce" or _runs_along(node)
 
 
 class Plan:
@@ -26,6 +34,8 @@ class Plan:
         self.rows = is_row_program(kernel) or len(kernel.domain) > 1
         self.columns = any(s.level == "columns" for s in kernel.stores)
         self.body = kernel.body
+        self.down = kernel.down
+        self.in_blocks = self.down or not self.rows  # loops go along a part of the row
         self.inner = varies(self.body, len(kernel.domain) - 1)
         self.stage = self._stages()
         self.loop_of: dict[Node, int] = {}
@@ -37,20 +47,20 @@ class Plan:
         """The loop over the row in which each node can first be computed."""
         stage: dict[Node, int] = {}
         for node in self.body:
-            after = 1 if node.op.kind in STAGES else 0
+            after = 1 if has_stage(node) else 0
             stage[node] = after + max((stage[a] for a in node.args), default=0)
         return stage
 
     def _plan(self) -> list[list[Node]]:
         """The elementwise nodes that each loop evaluates; `kept` are those that leave a temporary behind."""
-        self.kept = {a for n in self.body if n.op.kind in STAGES for a in n.args}
-        self.kept |= {n for n in self.body if n.op.kind == "scan"}
-        self.kept |= {s.value for s in self.kernel.stores if s.level == "total" and not self.rows}
+        self.kept = {a for n in self.body if has_stage(n) for a in n.args}
+        self.kept |= set(filter(_runs_along, self.body))
+        self.kept |= {s.value for s in self.kernel.stores if s.level == "total" and self.in_blocks}
         loops = []
         for loop in range(max((self.stage[s.value] for s in self.kernel.stores), default=0) + 1):
             roots = self.loop_roots(loop)
             order = [n for n in toposort(roots, self._is_leaf) if n in self.inner]
-            earlier = {n for n in order if n in self.loop_of or n.op.kind == "scan"}
+            earlier = {n for n in order if n in self.loop_of or _runs_along(n)}
             read = (
                 kept(order, roots, partial(self._keep_cost, earlier), self._compute_cost)
                 if earlier
@@ -65,7 +75,7 @@ class Plan:
         return loops
 
     def _is_leaf(self, node: Node) -> bool:
-        return node not in self.inner or node.op.kind == "scan"
+        return node not in self.inner or _runs_along(node)
 
     def _ends(self, read: set[Node], node: Node) -> bool:
         return node not in self.inner or node in read
@@ -76,7 +86,7 @@ class Plan:
         return TEMP_COST if node in self.kept else 2 * TEMP_COST
 
     def _compute_cost(self, node: Node) -> int:
-        if node.op.kind == "scan":
+        if _runs_along(node):
             return NEVER
         return TEMP_COST if node.op is LOAD else node.op.cost
 
@@ -87,7 +97,7 @@ class Plan:
         return list(dict.fromkeys(roots))
 
     def element_stores(self, loop: int) -> list[Store]:
-        per_element = ("element", "columns", *(() if self.rows else ("total",)))
+        per_element = ("element", "columns", *(("total",) if self.in_blocks else ()))
         return [s for s in self.kernel.stores if s.level in per_element and self.stage[s.value] == loop]
 
     def reductions(self, loop: int) -> list[Node]:
@@ -96,7 +106,7 @@ class Plan:
 
     def scans(self, loop: int) -> list[Node]:
         """The running values that can be made when a loop has run."""
-        return [n for n in self.body if n.op.kind == "scan" and self.stage[n] == loop + 1]
+        return [n for n in self.body if _runs_along(n) and self.stage[n] == loop + 1]
 
     def writes(self, loop: int) -> list[Node]:
         """The values that a loop computes and keeps."""

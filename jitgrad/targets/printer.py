@@ -44,10 +44,20 @@ class Printer:
     def row_count(self) -> str:
         return self.names.size("rows", self.kernel.rows, "rows")
 
+    def blocks(self) -> int:
+        """How many blocks of the reduction order a row has."""
+        return -(-self.kernel.domain[-1] // BLOCK)
+
+    def block_count(self) -> str:
+        return self.names.size(("parts", BLOCK), self.blocks(), "d")
+
     @property
     def after_run(self) -> bool:
         """Whether several rows lie side by side at each place of the run."""
         return self.kernel.run[1] < len(self.kernel.domain) - 1
+
+    def total_count(self, store: Store, n: str) -> str:
+        return n if store.count is None else self.names.size(("count", store.target), store.count, "d")
 
     def run_length(self) -> str:
         if self.kernel.run[0] or self.after_run:
@@ -87,7 +97,10 @@ class Printer:
             if store.level == "total":
                 assert store.op is not None
                 work = self.names.parameters[("work", store)].name
-                count = self.row_count() if self.plan.rows else f"({n} + {BLOCK - 1}) // {BLOCK}"
+                elements = f"({self.total_count(store, n)} + {BLOCK - 1}) // {BLOCK}"
+                count = self.row_count() if self.plan.rows else elements
+                if self.plan.down:
+                    self._finish_rows(store, work)
                 results[store.target] = self._assign(1, f"{store.op.name}_of({work}, {count}, {work})")
                 self._write(1, f"{self._output(store)}[0] = {results[store.target]}")
             elif store.level == "columns":
@@ -98,6 +111,14 @@ class Printer:
             self._write(1, f"{self._output(store)}[0] = {results[store.target]}")
         finish, self.lines = self.lines, before
         return finish
+
+    def _finish_rows(self, store: Store, work: str) -> None:
+        """Reduce the blocks of each row, if there are several, to one number in the row's place."""
+        assert store.op is not None
+        blocks = self.block_count()
+        self._write(1, f"for i in range({self.row_count()} * minimum({blocks} - 1, 1)):")
+        row = f"offset({work}, i * {blocks})"
+        self._write(2, f"{work}[i] = {store.op.name}_of({row}, {blocks}, {row})")
 
     def _finish_columns(self, store: Store, n: str) -> None:
         """Reduce the parts, one for each block of rows, or the few columns that stand there as rows."""

@@ -20,7 +20,8 @@ from llvmlite import ir
 
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, LANES, identity
 from jitgrad.ops.scans import STEPS
-from jitgrad.targets import scans
+from jitgrad.targets import scans, turns
+from jitgrad.targets.masks import NARROW, Mask
 from jitgrad.targets.memory import WORD, Span, counted, folded, stored
 from jitgrad.vmath.exact import maximum, minimum
 from jitgrad.vmath.value import Kind, Value
@@ -33,9 +34,7 @@ COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "any": operator.or_,
     "all": operator.and_,
 }
-NARROW = Kind("int", 32)
-GATHERED = 16
-SHIFT = {size: size.bit_length() - 1 for size in (BLOCK, LANES, COLUMN_BLOCK, GATHERED)}
+SHIFT = {size: size.bit_length() - 1 for size in (BLOCK, LANES, COLUMN_BLOCK)}
 
 _LETTERS = {"float": "f", "int": "i", "uint": "u"}
 _FAMILIES = {letter: family for family, letter in _LETTERS.items()}
@@ -140,76 +139,22 @@ def _lanes(to: Reduction, values: Span, n: Value, work: Span, out: Span) -> None
 
 def _rows(to: Reduction, values: Span, n: Value, lanes: Value, out: Span) -> None:
     """Reduce the first lanes of n vectors of COLUMN_BLOCK lanes, in order, each to an element of `out`."""
-    with counted(to.builder, 0, _blocks(n, GATHERED)) as chunk:
-        begin = chunk * GATHERED
-        here = Mask.of(n - begin, GATHERED)
+    side = turns.side_of(values.kind)
+    with counted(to.builder, 0, turns.squares(n, side)) as square:
+        begin = square * side
 
-        def lane(number: Value) -> Value:
-            return here.gather(values.offset(begin * COLUMN_BLOCK + number), COLUMN_BLOCK)
+        def with_group(group: Value, total: Value) -> Value:
+            first = group * side
+            for k, row in enumerate(turns.rows_of(values, first, begin)):
+                total = (first + k < lanes).choose(to.combine(total, row), total)
+            return total
 
-        total = folded(1, lanes, lane(lanes.constant(0)), lambda k, total: to.combine(total, lane(k)))
-        here.store(out.offset(begin), total)
+        total = folded(0, turns.squares(lanes, side), to.start(side), with_group)
+        Mask.of(n - begin, side).store(out.offset(begin), total)
 
 
 def _blocks(count: Value, size: int) -> Value:
     return (count + (size - 1)) >> SHIFT[size]
-
-
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """The first lanes of a vector, those that have an element in memory."""
-
-    builder: ir.IRBuilder
-    raw: ir.Value
-    lanes: int
-
-    @staticmethod
-    def of(count: Value, lanes: int) -> Mask:
-        """Return the mask of the first `count` lanes, or of all if there are fewer."""
-        builder, kind = count.builder, replace(NARROW, lanes=lanes)
-        numbers = Value(builder, ir.Constant(kind.llvm, list(range(lanes))), kind)
-        few = minimum(count, count.constant(lanes)).astype(NARROW)
-        return Mask(builder, (numbers < _splat(few, lanes)).raw, lanes)
-
-    def load(self, span: Span, others: Value) -> Value:
-        """Load neighbouring elements; the other lanes are those of `others`."""
-        return self._read("load", span.raw, "p0", span.kind, others)
-
-    def gather(self, span: Span, step: int) -> Value:
-        """Load every `step`-th element."""
-        kind = replace(span.kind, lanes=self.lanes)
-        places = ir.Constant(
-            replace(WORD, lanes=self.lanes).llvm, [lane * step * kind.bits // 8 for lane in range(self.lanes)]
-        )
-        first = _splat(Value(self.builder, self.builder.ptrtoint(span.raw, WORD.llvm), WORD), self.lanes)
-        addresses = self.builder.inttoptr(
-            self.builder.add(first.raw, places), ir.VectorType(ir.PointerType(), self.lanes)
-        )
-        nothing = Value(self.builder, ir.Constant(kind.llvm, ir.Undefined), kind)
-        return self._read("gather", addresses, f"v{self.lanes}p0", span.kind, nothing)
-
-    def store(self, span: Span, value: Value) -> None:
-        """Store neighbouring elements."""
-        operands = [value.raw, span.raw, NARROW.llvm(value.bits // 8), self.raw]
-        self._intrinsic(f"store.{value.kind.suffix}.p0", ir.VoidType(), operands)
-
-    def _read(self, name: str, address: ir.Value, suffix: str, kind: Kind, others: Value) -> Value:
-        operands = [address, NARROW.llvm(kind.bits // 8), self.raw, others.raw]
-        loaded = self._intrinsic(f"{name}.{others.kind.suffix}.{suffix}", others.kind.llvm, operands)
-        return Value(self.builder, loaded, others.kind)
-
-    def _intrinsic(self, name: str, returns: ir.Type, operands: list[ir.Value]) -> ir.Instruction:
-        signature = ir.FunctionType(returns, [operand.type for operand in operands])
-        function = self.builder.module.declare_intrinsic(f"llvm.masked.{name}", (), signature)
-        return self.builder.call(function, operands)
-
-
-def _splat(value: Value, lanes: int) -> Value:
-    """Return a vector whose lanes are all `value`."""
-    kind, builder = replace(value.kind, lanes=lanes), value.builder
-    first = builder.insert_element(ir.Constant(kind.llvm, ir.Undefined), value.raw, NARROW.llvm(0))
-    places = ir.Constant(replace(NARROW, lanes=lanes).llvm, [0] * lanes)
-    return Value(builder, builder.shuffle_vector(first, first, places), kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,8 +192,13 @@ def _scans(op: str) -> dict[str, Form]:
     }
 
 
+def _turn(body: Callable[..., None]) -> Callable[..., None]:
+    return lambda to, *given: body(*given)
+
+
 FORMS = {f"{op}_{name}": form for op in COMBINE for name, form in REDUCTIONS.items()}
 FORMS |= {name: form for op in STEPS for name, form in _scans(op).items()}
+FORMS |= {name: Form(_turn(body), spans, returns=False) for name, (body, spans) in turns.FORMS.items()}
 
 
 def declare(module: ir.Module, name: str, kind: Kind) -> ir.Function:

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from jitgrad.ir import LITERAL, Node, toposort
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, FEW, identity
-from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards
+from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards, runs_down
 from jitgrad.targets.interior import Interior, interior, simplified
 from jitgrad.targets.printer import Printer
 from jitgrad.targets.source import Source, combined, expression
+
+WIDTH = 256  # columns that scans run down together, without totals to reduce block by block
+
+
+LONGEST = 192  # bytes of a short row, whose loops would spend their time before and after whole vectors
+DEAR = 12  # the cost of operations that are worth vectors that are not full
+
+
+def row_bytes(kernel: Kernel) -> int:
+    """What a row takes where all elements are as wide as the widest that the kernel works on."""
+    return kernel.domain[-1] * max(n.dtype.itemsize for n in kernel.body if n.op is not INDEX)
 
 
 class RowPrinter(Printer):
@@ -22,12 +33,13 @@ class RowPrinter(Printer):
     def source(self) -> Source:
         domain = self.kernel.domain
         n = self.names.size("n", domain[-1], "n")
-        if self.plan.columns:
+        if self.plan.down:
+            units = self._down(n)
+        elif self.plan.columns:
             units = self._runs(n)
         elif self.plan.rows:
             units = self.kernel.rows
-            self._write(1, "for r in range(lo, hi):")
-            self._row(2, n)
+            self._each_row(1, "lo", "hi", n)
         else:
             units = self._flat(n)
         return self.finished(units, n)
@@ -35,7 +47,7 @@ class RowPrinter(Printer):
     def _flat(self, n: str) -> int:
         """Blocks of elements, all of them one unit where a running value passes from each to the next."""
         scans = [node for node in self.plan.body if node.op.kind == "scan"]
-        units = self._blocks()
+        units = self.blocks()
         if scans:
             blocks = self.names.size("blocks", units, "d")
             units = 1
@@ -48,9 +60,24 @@ class RowPrinter(Printer):
         self._row(2, "m")
         return units
 
+    def _each_row(self, depth: int, low: str, high: str, n: str) -> None:
+        """A loop over rows, or two: along the last of several outer axes no index has to be divided."""
+        last = len(self.kernel.domain) - 2
+        if last == 0:
+            self._write(depth, f"for r in range({low}, {high}):")
+            self._row(depth + 1, n)
+            return
+        size = self.names.size(("extent", last), self.kernel.domain[last], "d")
+        self._write(depth, f"for q{last} in range({low} // {size}, ({high} + {size} - 1) // {size}):")
+        self._write(depth + 1, f"begin = q{last} * {size}")
+        self._decode(depth + 1, f"q{last}", last)
+        ends = f"maximum({low} - begin, 0), minimum({high} - begin, {size})"
+        self._write(depth + 1, f"for r{last} in range({ends}):")
+        self._write(depth + 2, f"r = begin + r{last}")
+        self._row(depth + 2, n)
+
     def _row(self, depth: int, n: str) -> None:
         """Everything that happens to one row (or to one block of a flat kernel)."""
-        self._decode_row(depth)
         for loop in range(len(self.plan.loops)):
             roots = self.plan.loop_roots(loop)
             if not all(self._in_place(r) for r in roots) or self.plan.element_stores(loop):
@@ -59,24 +86,18 @@ class RowPrinter(Printer):
         for store in self.kernel.stores:
             if store.level == "row":
                 self._write(depth, f"{self._output(store)}[r] = {self._value(depth, store.value)}")
-            elif store.level == "total" and self.plan.rows:
+            elif store.level == "total" and not self.plan.in_blocks:
                 work = self.names.parameter(("work", store), "p", "work", store.value.dtype, self.kernel.rows)
                 self._write(depth, f"{work}[r] = {self._value(depth, store.value)}")
 
-    def _decode_row(self, depth: int) -> None:
-        """The indices of several outer loops from the row's number."""
-        outer = len(self.kernel.domain) - 1
-        if outer < 2:
-            return
-        rest = "r"
-        for axis in reversed(range(outer)):
-            if axis:
-                size = self.names.size(("extent", axis), self.kernel.domain[axis], "d")
-                self._write(depth, f"r{axis} = {rest} % {size}")
-                self._write(depth, f"q{axis} = {rest} // {size}")
-                rest = f"q{axis}"
-            else:
-                self._write(depth, f"r0 = {rest}")
+    def _decode(self, depth: int, number: str, count: int) -> None:
+        """The indices of the first outer loops from the number of what they hold."""
+        for axis in reversed(range(1, count)):
+            size = self.names.size(("extent", axis), self.kernel.domain[axis], "d")
+            self._write(depth, f"r{axis} = {number} % {size}")
+            self._write(depth, f"q{axis} = {number} // {size}")
+            number = f"q{axis}"
+        self._write(depth, f"r0 = {number}")
 
     # One loop over the row ----------------------------------------------------------------------------
 
@@ -93,10 +114,21 @@ class RowPrinter(Printer):
         outputs = {store: self._output_row(depth, store) for store in self.plan.element_stores(loop)}
         inside = interior(self.plan.loops[loop], self.kernel.domain)
         if inside is None:
-            self._write(depth, f"for i in range({n}):")
+            self._write(depth, f"for i in {self._range(loop)}({n}):")
             self._elements(depth + 1, loop, outputs, {})
         else:
             self._around(depth, n, loop, outputs, inside)
+
+    def _range(self, loop: int) -> str:
+        """What a loop along the row runs over: a few elements are vectors that are not full.
+
+        Not where little happens to them before they are read again: that waits for half a vector's writing.
+        """
+        columns = any(s.level == "columns" for s in self.plan.element_stores(loop))
+        waits = columns or self.plan.reductions(loop)
+        light = waits and sum(node.op.cost for node in self.plan.loops[loop]) < DEAR
+        short = row_bytes(self.kernel) <= LONGEST and not self.plan.in_blocks
+        return "few" if short and not light else "range"
 
     def _around(self, depth: int, n: str, loop: int, outputs: dict[Store, str], inside: Interior) -> None:
         """The parts of the interior, each without its guards, and the elements that lie outside."""
@@ -123,7 +155,7 @@ class RowPrinter(Printer):
     def _end(self, depth: int, n: str, key: tuple[int, int], end: int) -> str:
         """Where a part begins or ends in this row (or block), as text."""
         size = self.names.size(("end", key), end, "e")
-        if self.plan.rows:
+        if not self.plan.in_blocks:
             return size
         name = f"m{key[0]}_{key[1]}"
         self._write(depth, f"{name} = minimum(maximum({size} - start, 0), {n})")
@@ -168,7 +200,7 @@ class RowPrinter(Printer):
         return node.op is LOAD and not node.args and node.param("strides")[-1] == 1
 
     def _temp(self, node: Node) -> str:
-        count = self.kernel.domain[-1] if self.plan.rows else BLOCK
+        count = BLOCK if self.plan.in_blocks else self.kernel.domain[-1]
         return self.names.parameter(("temp", node), "t", "temp", node.dtype, count)
 
     def _element(self, depth: int, node: Node, loop: int, inside: dict[Node, str]) -> str:
@@ -179,7 +211,8 @@ class RowPrinter(Printer):
         elif node.op is INDEX or node.op is INSIDE:
             text = self._index(node)
         else:
-            text = expression(node, [inside.get(a) or self._value(depth, a) for a in node.args])
+            args = [inside.get(a) or self._value(depth, a) for a in node.args]
+            text = self._passed_on(depth, node, args) if runs_down(node) else expression(node, args)
         return self._assign(depth, text)
 
     def _after_loop(self, depth: int, n: str, loop: int) -> None:
@@ -187,14 +220,22 @@ class RowPrinter(Printer):
             self._scan(depth, node, n)
         for node in self.plan.reductions(loop):
             self.text_of[node] = self._assign(depth, self._reduced(depth, node.op.name, node.args[0], n))
-        if not self.plan.rows:
+        if self.plan.in_blocks:
             for store in self.kernel.stores:
                 if store.level == "total" and self.plan.stage[store.value] == loop:
                     assert store.op is not None
-                    work = self.names.parameter(
-                        ("work", store), "p", "work", store.value.dtype, self._blocks()
-                    )
-                    self._write(depth, f"{work}[b] = {self._reduced(depth, store.op.name, store.value, n)}")
+                    count = self.blocks() * (self.kernel.rows if self.plan.down else 1)
+                    work = self.names.parameter(("work", store), "p", "work", store.value.dtype, count)
+                    place = f"r * {self.block_count()} + start // {BLOCK}" if self.plan.down else "b"
+                    counted = self._counted(depth, store, n)
+                    total = self._reduced(depth, store.op.name, store.value, counted)
+                    self._write(depth, f"{work}[{place}] = {total}")
+
+    def _counted(self, depth: int, store: Store, m: str) -> str:
+        """How many elements of a block a total takes in."""
+        if store.count is None:
+            return m
+        return self._assign(depth, f"minimum(maximum({self.total_count(store, m)} - start, 0), {m})")
 
     def _scan(self, depth: int, node: Node, n: str) -> None:
         """One running value along the row, or on from the block before."""
@@ -208,14 +249,11 @@ class RowPrinter(Printer):
         """Where a row's or block's values stand, as text."""
         return self._base(depth, node) if self._in_place(node) else self._temp(node)
 
-    def _blocks(self) -> int:
-        return -(-self.kernel.domain[-1] // BLOCK)
-
     def _reduced(self, depth: int, op: str, operand: Node, n: str) -> str:
         values = self._operand(depth, operand)
-        if not self.plan.rows:
+        if self.plan.in_blocks:
             return f"{op}_block({values}, {n})"
-        work = self.names.parameter(("tree", operand.dtype), "w", "temp", operand.dtype, self._blocks())
+        work = self.names.parameter(("tree", operand.dtype), "w", "temp", operand.dtype, self.blocks())
         return f"{op}_of({values}, {n}, {work})"
 
     # Values -------------------------------------------------------------------------------------------
@@ -259,7 +297,7 @@ class RowPrinter(Printer):
             terms.append(self._offset(node))
         if self.plan.rows:
             terms += self._outer_terms(node)
-        elif node.param("strides")[-1]:
+        if self.plan.in_blocks and node.param("strides")[-1]:
             terms.append(self._scaled("start", node))
         if node.op is LOAD and not skip_dynamic:
             terms += self._dynamic_terms(node, {})
@@ -326,14 +364,20 @@ class RowPrinter(Printer):
     def _output_row(self, depth: int, store: Store) -> str:
         if store.level == "columns":
             part = self._columns_row(store)
+            if self.plan.down:
+                where = f"part * {self.names.size('n', 0, 'n')} + start"
+                return self._pointer(depth, part.removesuffix("_b"), where)
             if not self.after_run:
                 return part
-            return self._pointer(depth, part, f"r % {self.rows_after_run()} * {self.names.size('n', 0, 'n')}")
+            last = len(self.kernel.domain) - 2
+            after = f"r{last}" if self.kernel.run[1] == last else f"r % {self.rows_after_run()}"
+            return self._pointer(depth, part, f"{after} * {self.names.size('n', 0, 'n')}")
         if store.level == "total":
             return ""
         name = self._output(store)
-        begin = f"r * {self.names.size('n', 0, 'n')}" if self.plan.rows else "start"
-        return self._pointer(depth, name, begin)
+        terms = [f"r * {self.names.size('n', 0, 'n')}"] if self.plan.rows else []
+        terms += ["start"] if self.plan.in_blocks else []
+        return self._pointer(depth, name, " + ".join(terms))
 
     def _store_element(self, depth: int, store: Store, output: str, value: str) -> None:
         if store.level == "element":
@@ -341,7 +385,51 @@ class RowPrinter(Printer):
         elif store.level == "columns":
             assert store.op is not None
             text = combined(store.op.name, store.value.dtype, f"{output}[i]", value)
+            if self.plan.down:
+                text = f"select(within, {text}, {value})"
             self._write(depth, f"{output}[i] = {text}")
+
+    # Scans down the rows ------------------------------------------------------------------------------
+
+    def _down(self, n: str) -> int:
+        """Blocks of columns, each from its first row along the run to the last, or backwards."""
+        before, _, after = self.kernel.around_run
+        totals = any(store.level == "total" for store in self.kernel.stores)
+        width = BLOCK if totals else WIDTH
+        blocks = -(-self.kernel.domain[-1] // width)
+        count, length = self.names.size(("parts", width), blocks, "d"), self.run_length()
+        backwards = any(node.param("reverse") for node in self.plan.body if runs_down(node))
+        self._write(1, "for b in range(lo, hi):")
+        self._write(2, f"start = b % {count} * {width}")
+        self._write(2, f"m = minimum({n} - start, {width})")
+        self._write(2, f"for u in range({length}):")
+        self._write(3, "begun = u > 0")
+        self._write(3, f"r = {self._row_at(f'({length} - 1 - u)' if backwards else 'u', length, count)}")
+        if self.plan.columns:
+            parts = f"(({length} + {COLUMN_BLOCK - 1}) // {COLUMN_BLOCK})"
+            self._write(3, f"within = u % {COLUMN_BLOCK} > 0")
+            self._write(3, f"part = {self._row_at(f'u // {COLUMN_BLOCK}', parts, count)}")
+        if len(self.kernel.domain) > 2:
+            self._decode(3, "r", len(self.kernel.domain) - 1)
+        self._row(3, "m")
+        return before * after * blocks
+
+    def _row_at(self, place: str, length: str, count: str) -> str:
+        """The number of the row at a place along a run of this length, in unit b, as text."""
+        if self.after_run:
+            after = self.rows_after_run()
+            place = f"{place} * {after} + b // {count} % {after}"
+            length, count = f"{length} * {after}", f"({count} * {after})"
+        return f"{place} + b // {count} * ({length})" if self.kernel.run[0] else place
+
+    def _passed_on(self, depth: int, node: Node, args: list[str]) -> str:
+        """The total of a column with this row's element, in the place of that of the row before."""
+        key, count = ("carry", node.param("carry")), min(BLOCK, self.kernel.domain[-1])
+        total = f"{self.names.parameter(key, 'k', 'temp', node.dtype, count)}[i]"
+        step = f"{node.op.name}_step({', '.join([total, *args])})"
+        text = self._assign(depth, f"select(begun, {step}, {args[-1]})")
+        self._write(depth, f"{total} = {text}")
+        return text
 
     # Columns and what remains when all rows are done --------------------------------------------------
 
@@ -362,8 +450,11 @@ class RowPrinter(Printer):
         high = f"{begin}minimum({block} * {COLUMN_BLOCK} + {COLUMN_BLOCK}, {length})"
         if self.after_run:
             low, high = (f"({end}) * {self.rows_after_run()}" for end in (low, high))
-        self._write(2, f"for r in range({low}, {high}):")
-        self._row(3, n)
+        if len(self.kernel.domain) > 2:
+            self._write(2, f"low = {low}")
+            self._write(2, f"high = {high}")
+            low, high = "low", "high"
+        self._each_row(2, low, high, n)
         return self.kernel.around_run[0] * count
 
     def _columns_row(self, store: Store) -> str:

@@ -17,7 +17,8 @@ from jitgrad.eager.functions.shape import dimension, sizes
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
 from jitgrad.ops import arrange
-from jitgrad.ops.structure import slice_, take
+from jitgrad.ops.gather import take
+from jitgrad.ops.structure import slice_
 
 __all__ = [
     "constant_pad_nd",

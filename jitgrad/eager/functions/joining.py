@@ -16,8 +16,9 @@ from jitgrad.eager.functions.factory import integer_argument
 from jitgrad.eager.functions.shape import dimension
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
+from jitgrad.ops.gather import take
 from jitgrad.ops.structure import concatenate as concatenate_op
-from jitgrad.ops.structure import place, take
+from jitgrad.ops.structure import place
 from jitgrad.ops.table import OPS
 from jitgrad.ops.values import stacked
 

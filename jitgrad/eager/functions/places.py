@@ -11,7 +11,8 @@ from jitgrad.eager.dtypes import Array
 from jitgrad.eager.functions.operands import scalar_type
 from jitgrad.eager.tensor import Tensor
 from jitgrad.ir import Node
-from jitgrad.ops.structure import reshape, take
+from jitgrad.ops.gather import take
+from jitgrad.ops.structure import reshape
 from jitgrad.ops.values import size_of
 
 Shape = tuple[int, ...]

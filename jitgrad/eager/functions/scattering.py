@@ -27,10 +27,10 @@ from jitgrad.eager.functions.writing import (
 )
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.ir import Node
+from jitgrad.ops.gather import take as take_op
 from jitgrad.ops.indexing import scatter as put_op
 from jitgrad.ops.scatter import max_along, min_along
 from jitgrad.ops.structure import concatenate, reshape
-from jitgrad.ops.structure import take as take_op
 from jitgrad.ops.table import OPS
 from jitgrad.ops.values import as_dtype, broadcast
 

@@ -21,7 +21,8 @@ from jitgrad.eager.modes import state
 from jitgrad.eager.tape import Record, named
 from jitgrad.eager.tensor import Tensor, require_tensor, wrap
 from jitgrad.eager.views import Steps, Way, tie
-from jitgrad.ops.structure import reshape, scatter_add, slice_
+from jitgrad.ops.gather import scatter_add
+from jitgrad.ops.structure import reshape, slice_
 
 __all__ = [
     "as_strided",

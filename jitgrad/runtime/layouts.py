@@ -1,13 +1,16 @@
-"""A matrix product of a program, as a launch that reads its operands where they lie."""
+"""What matrix products and segment sums of a program need to know to read their operands where they lie."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgrad.ir import LITERAL, Node
+from jitgrad.lower import row_strides
+from jitgrad.ops.gather import segment_sum
 from jitgrad.ops.linear import DTYPES, matmul
 from jitgrad.ops.table import OPS
 from jitgrad.runtime.plan import Operand
@@ -33,6 +36,25 @@ def product_layout(
     (x_strides, x_start), (y_strides, y_start) = x, y
     shapes = [arg.shape for arg in node.args]
     return shapes[0], x_strides, shapes[1], y_strides, node.dtype, x_start, y_start
+
+
+def segment_layout(
+    node: Node, buffers: Sequence[Node], operands: Sequence[Operand], strides: Mapping[Node, tuple[int, ...]]
+) -> tuple[Any, ...] | None:
+    """Return what `scatter.Sums` takes for a node whose arguments are views of buffers.
+
+    It is None where the sum is left to NumPy: of other numbers, of views that are not contiguous, of nothing.
+    """
+    if node.op is not segment_sum or node.dtype not in DTYPES or any(b.op is LITERAL for b in buffers):
+        return None
+    x, index = node.args
+    for arg, buffer, operand in zip(node.args, buffers, operands, strict=True):
+        steps = tuple(step * arg.dtype.itemsize for step in row_strides(arg.shape))
+        if not arg.aval.size or _layout(buffer, operand, strides) != (steps, 0):
+            return None
+    axis, size = node.param("axis"), node.param("size")
+    arrays, width = math.prod(x.shape[:axis]), math.prod(x.shape[axis + index.ndim :])
+    return node.dtype, arrays, size, index.aval.size, width, True
 
 
 def _layout(
