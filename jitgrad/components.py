@@ -2,7 +2,7 @@
 
 To reduce an axis of at most `FEW` elements is to combine a few arrays, in the order of ops.reductions; to
 reduce other axes is to do so for each element of the short one. So a program over pairs of points loops over
-pairs.
+pairs. What such a program returns for each coordinate of a point is computed for the point.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 
 from jitgrad.ir import Aval, Graph, Node, located, toposort, with_args
-from jitgrad.lower import fuses
+from jitgrad.lower import fuses, stacks
 from jitgrad.ops.reductions import FEW
 from jitgrad.ops.table import OPS
 
@@ -29,9 +29,12 @@ def spelled_out(graph: Graph) -> Graph:
     apart = _apart(graph, nodes)
     new: dict[Node, Node] = {}
     parts = _Parts(new)
+    returned = set(graph.outputs)
     for node in nodes:
         with located(node.where):
             replaced = _replaced(node, apart, parts)
+            if node in returned and _of_points(node):
+                replaced = _stacked(node, parts)
             new[node] = with_args(node, tuple(new[a] for a in node.args)) if replaced is None else replaced
     return Graph(graph.inputs, tuple(new[o] for o in graph.outputs))
 
@@ -99,6 +102,33 @@ def _replaced(node: Node, apart: set[Node], parts: _Parts) -> Node | None:
     return None
 
 
+def _of_points(node: Node) -> bool:
+    """Whether the elements along the short last axis share values that are computed."""
+    if not (fuses(node) and _is_short(node) and node.shape[-1] > 1):
+        return False
+    order = toposort((node,), lambda n: not fuses(n) or n.shape != node.shape)
+    return any(_repeats(n) and n.args[0].op.kind not in ("leaf", "call") for n in order)
+
+
+def _repeats(node: Node) -> bool:
+    """Whether a view repeats one value along its last axis."""
+    return node.op.name == "rearrange" and node.param("source")[-1] is None and node.args[0].ndim > 0
+
+
+def _stacked(node: Node, parts: _Parts) -> Node:
+    """The components side by side."""
+    return _side_by_side([parts.of(node, place) for place in _places(node.shape[-1:])])
+
+
+def _side_by_side(components: list[Node]) -> Node:
+    columns = []
+    for x in components:
+        source = (*range(x.ndim), None)
+        columns.append(OPS["rearrange"](x, shape=(*x.shape, 1), source=source))
+    joined: Node = OPS["concatenate"](*columns, axis=columns[0].ndim - 1)
+    return joined
+
+
 def _places(shape: tuple[int, ...]) -> Iterator[Place]:
     return itertools.product(*map(range, shape))
 
@@ -118,12 +148,8 @@ def _each(node: Node, count: int, parts: _Parts) -> Node:
     """Reduce each component by itself and put the results side by side."""
     (x,) = node.args
     axes = node.param("axes")
-    columns: list[Node] = []
-    for place in _places(x.shape[x.ndim - count :]):
-        result = node.op(parts.of(x, place), axes=axes)
-        source = (*range(result.ndim), None)
-        columns.append(OPS["rearrange"](result, shape=(*result.shape, 1), source=source))
-    joined: Node = OPS["concatenate"](*columns, axis=columns[0].ndim - 1)
+    places = _places(x.shape[x.ndim - count :])
+    joined = _side_by_side([node.op(parts.of(x, place), axes=axes) for place in places])
     shaped: Node = OPS["reshape"](joined, shape=node.shape)
     return shaped
 
@@ -166,6 +192,8 @@ class _Parts:
                 same = source == tuple(range(new.args[0].ndim)) and kept == new.args[0].shape
                 rearranged: Node = OPS["rearrange"](new.args[0], shape=kept, source=source)
                 return new.args[0] if same else rearranged
+        if stacks(new):
+            new, place = new.args[place[-1]], (*place[:-1], 0)
         start = (*(0 for _ in kept), *place)
         size = (*kept, *(1 for _ in place))
         window: Node = OPS["slice"](new, start=start, step=(1,) * new.ndim, size=size)

@@ -20,6 +20,7 @@ from jitgrad.lower import (
     FUSIBLE_DTYPES,
     Blocked,
     Body,
+    Index,
     Map,
     first_elements,
     fuses,
@@ -27,6 +28,7 @@ from jitgrad.lower import (
     is_row_reduction,
     joins,
     scans,
+    stacks,
 )
 from jitgrad.ops.reductions import FEW
 from jitgrad.ops.structure import reshape
@@ -350,7 +352,7 @@ class _Schedule:
             return False
         before = group.body.snapshot()
         try:
-            store = self._store(group.body, node)
+            stores = self._stores(group.body, node)
         except _NotYet:
             group.body.restore(before)
             return False
@@ -359,13 +361,13 @@ class _Schedule:
             self.in_the_way = blocked.nodes
             return False
         short = math.prod(group.domain) <= SHORT_LOOP
-        if not (alone or short or self._shares(store, before[0], group)):
+        if not (alone or short or any(self._shares(store, before[0], group) for store in stores)):
             group.body.restore(before)
             return False
-        group.stores.append(store)
+        group.stores += stores
         group.run = run if any(run) else group.run
         self.home[node] = group.position
-        if store.level in ("total", "columns"):
+        if stores[0].level in ("total", "columns"):
             self.final.add(node)
         return True
 
@@ -375,15 +377,20 @@ class _Schedule:
             return True
         return any(n.param("buffer") in buffers for n in mine if n.op is LOAD)
 
-    def _store(self, body: Body, node: Node) -> Store:
-        domain = body.domain
+    def _stores(self, body: Body, node: Node) -> list[Store]:
         if node.op.kind == "reduce" and not is_row_reduction(node):
-            return self._reduction(body, node)
-        index = identity(node.ndim)
-        level: Level = "element" if len(domain) == max(node.ndim, 1) else "row"
+            return [self._reduction(body, node)]
+        outer = node.ndim - 1 if stacks(node) and body.domain != node.shape else max(node.ndim, 1)
+        level: Level = "element" if len(body.domain) == outer else "row"
         if level == "row":
             self._by_rows(body, node)
-        return Store(level, body.lower(node, index), node)
+        if outer == max(node.ndim, 1):
+            return [Store(level, body.lower(node, identity(node.ndim)), node)]
+        count, index = len(node.args), (*identity(outer), Index())
+        return [
+            Store(level, body.lower(part, index), node, part=(place, count))
+            for place, part in enumerate(node.args)
+        ]
 
     def _reduction(self, body: Body, node: Node) -> Store:
         """A reduction over all rows; one of what runs down them goes along, if its order is the same."""
@@ -445,6 +452,10 @@ class _Schedule:
             return [self.longer[node], loops.shape]
         inner = self.inner[loops]
         domain = loops.shape or (1,)
+        if stacks(node):
+            rows = next((self.inner[part] for part in node.args if self.inner[part] is not None), None)
+            outer = node.shape[:-1]
+            return [outer, domain] if rows is None else [outer, (*outer, rows), domain]
         if inner is None:
             return [domain]
         # A total over several axes is one over rows, in the order of which it is reduced.

@@ -80,6 +80,16 @@ def joins(node: Node) -> bool:
     return node.op.kind == "join" and all(abs(s) == 1 for s in dict(node.params).get("step", ()))
 
 
+def stacks(node: Node) -> bool:
+    """Whether the node's parts lie side by side, one element of each."""
+    return (
+        joins(node)
+        and dict(node.params).get("axis") == node.ndim - 1 > 0
+        and node.shape[-1] == len(node.args) > 1
+        and all(part.shape[-1] == 1 for part in node.args)
+    )
+
+
 def is_row_reduction(node: Node) -> bool:
     """Reduces the last axis of at least two: its result can be used again in the same row."""
     return (
@@ -268,7 +278,9 @@ class Body:
         (x,) = node.args
         busy = any(axis == inner for i in index for axis, _ in i.terms)
         busy = busy or any(i.dynamic or i.guards for i in index)
-        if busy or not inner or x.shape[-1] != self.domain[-1]:
+        rows = {axis for i in index for axis, _ in i.terms}
+        again = any(n > 1 and axis not in rows for axis, n in enumerate(self.domain[:-1]))
+        if busy or again or not inner or x.shape[-1] != self.domain[-1]:
             raise Blocked(node)
         self.keep_to(node, inner)
         element = self.lower(x, (*index, Index(0, ((inner, 1),))))

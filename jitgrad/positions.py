@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from jitgrad.ir import Graph, Node
+from jitgrad.lower import stacks
 
 ENOUGH = 8  # positions, after which more make no difference
 
@@ -69,6 +70,8 @@ def _reads(node: Node) -> Iterator[tuple[Node, list[Position]]]:
         sizes = zip(params["start"], params["size"], strict=True)
         start = tuple(0 if size == 1 else first for first, size in sizes)  # one element of its own
         yield node.args[0], [_moved(start, params["step"], 1)]
+    elif stacks(node):
+        yield from ((part, [()]) for part in node.args)
     elif node.op.kind == "join" and "axis" in params:
         begin = 0
         for part in node.args:

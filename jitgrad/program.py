@@ -52,7 +52,8 @@ class Store:
     """Where a value of the body goes: each element, each row, or reduced over all rows into a total, or over
     the kernel's run into columns.
 
-    A flat kernel may loop over more elements than a total has: the first `count`.
+    A flat kernel may loop over more elements than a total has: the first `count`. Where a target has several
+    elements for each element or row of the loops, `part` is the place of this one and their number.
     """
 
     level: Level
@@ -60,6 +61,7 @@ class Store:
     target: Node
     op: Op | None = None  # the reduction, for totals and columns
     count: int | None = None
+    part: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Kernel:
 
     @property
     def targets(self) -> tuple[Node, ...]:
-        return tuple(s.target for s in (*self.stores, *self.epilogue))
+        return tuple(dict.fromkeys(s.target for s in (*self.stores, *self.epilogue)))
 
     @property
     def body(self) -> list[Node]:

@@ -224,8 +224,7 @@ class _Planner:
         """The arrays that a kernel writes, those that it may overwrite in place of new ones."""
         free = [node for node in dead if node in self.writable]
         buffers: list[Buffer] = []
-        for store in (*kernel.stores, *kernel.epilogue):
-            node = store.target
+        for node, store in {s.target: s for s in (*kernel.stores, *kernel.epilogue)}.items():
             over = next((old for old in free if may_overwrite(kernel, old, store)), None)
             if over is not None:
                 free.remove(over)

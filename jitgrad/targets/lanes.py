@@ -25,6 +25,8 @@ def suits(kernel: Kernel) -> bool:
     """
     if len(kernel.domain) == 1 or kernel.down or row_bytes(kernel) > _longest(kernel):
         return False
+    if any(s.part is not None and s.level == "element" for s in kernel.stores):
+        return False
     if not any(s.level == "columns" for s in kernel.stores):
         return _work_on_rows(kernel) >= DEAR
     if _few(kernel):
@@ -257,10 +259,15 @@ class LanePrinter(Printer):
         stores = [s for s in self.kernel.stores if s.level in ("row", "total")]
         if not stores:
             return
-        targets = {store: self._pointer(self._row_target(store), "first") for store in stores}
+        targets = {store: self._pointer(self._row_target(store), self._first(store)) for store in stores}
         self._write(self.depth, "for l in range(m):")
         for store in stores:
-            self._write(self.depth + 1, f"{targets[store]}[l] = {self._arg(store.value, {})}")
+            place = self.side_by_side("l", store)
+            self._write(self.depth + 1, f"{targets[store]}[{place}] = {self._arg(store.value, {})}")
+
+    @staticmethod
+    def _first(store: Store) -> str:
+        return "first" if store.part is None else f"first * {store.part[1]}"
 
     def _row_target(self, store: Store) -> str:
         if store.level == "row":

@@ -86,6 +86,13 @@ class Printer:
         buffer = node.param("buffer")
         return self.names.parameter(buffer, "x", "input", buffer.dtype, buffer)
 
+    def side_by_side(self, position: str, store: Store) -> str:
+        """Where a value goes in a target that may have several for each position."""
+        if store.part is None:
+            return position
+        place, count = store.part
+        return f"{position} * {count} + {place}" if place else f"{position} * {count}"
+
     def _output(self, store: Store) -> str:
         return self.names.parameter(("output", store.target), "y", "output", store.target.dtype, store.target)
 

@@ -85,7 +85,8 @@ class RowPrinter(Printer):
             self._after_loop(depth, n, loop)
         for store in self.kernel.stores:
             if store.level == "row":
-                self._write(depth, f"{self._output(store)}[r] = {self._value(depth, store.value)}")
+                place = self.side_by_side("r", store)
+                self._write(depth, f"{self._output(store)}[{place}] = {self._value(depth, store.value)}")
             elif store.level == "total" and not self.plan.in_blocks:
                 work = self.names.parameter(("work", store), "p", "work", store.value.dtype, self.kernel.rows)
                 self._write(depth, f"{work}[r] = {self._value(depth, store.value)}")
@@ -377,11 +378,13 @@ class RowPrinter(Printer):
         name = self._output(store)
         terms = [f"r * {self.names.size('n', 0, 'n')}"] if self.plan.rows else []
         terms += ["start"] if self.plan.in_blocks else []
+        if store.part is not None:
+            terms = [f"{term} * {store.part[1]}" for term in terms]
         return self._pointer(depth, name, " + ".join(terms))
 
     def _store_element(self, depth: int, store: Store, output: str, value: str) -> None:
         if store.level == "element":
-            self._write(depth, f"{output}[i] = {value}")
+            self._write(depth, f"{output}[{self.side_by_side('i', store)}] = {value}")
         elif store.level == "columns":
             assert store.op is not None
             text = combined(store.op.name, store.value.dtype, f"{output}[i]", value)
