@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jitgrad.ir import LITERAL, Node
 from jitgrad.lower import varies
-from jitgrad.ops.reductions import COLUMN_BLOCK, FEW, identity
+from jitgrad.ops.reductions import COLUMN_BLOCK, FEW, LANES, identity
 from jitgrad.program import INDEX, INSIDE, LOAD, STRIDED, Kernel, Store, guards
 from jitgrad.targets.printer import Printer
 from jitgrad.targets.rows import DEAR, LONGEST, row_bytes
@@ -24,6 +24,8 @@ def suits(kernel: Kernel) -> bool:
     Where columns are reduced, enough rows must lie side by side.
     """
     if len(kernel.domain) == 1 or kernel.down or row_bytes(kernel) > _longest(kernel):
+        return False
+    if kernel.domain[-1] > LANES:
         return False
     if any(s.part is not None and s.level == "element" for s in kernel.stores):
         return False

@@ -18,7 +18,8 @@ DEAR = 12  # the cost of operations that are worth vectors that are not full
 
 def row_bytes(kernel: Kernel) -> int:
     """What a row takes where all elements are as wide as the widest that the kernel works on."""
-    return kernel.domain[-1] * max(n.dtype.itemsize for n in kernel.body if n.op is not INDEX)
+    sizes = [n.dtype.itemsize for n in kernel.body if n.op is not INDEX]
+    return kernel.domain[-1] * max(sizes, default=kernel.targets[0].dtype.itemsize)
 
 
 class RowPrinter(Printer):
