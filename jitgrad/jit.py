@@ -22,6 +22,7 @@ from jitgrad.identity import Identity
 from jitgrad.ir import CAPTURE, Aval, Graph, Node, input_node, rebuild, with_args
 from jitgrad.ir import interpret as interpret_graph
 from jitgrad.location import user_line
+from jitgrad.ops.values import decisive_arrays
 from jitgrad.pytree import Tree, flatten, parts_of, unflatten
 from jitgrad.rewrite import simplify
 from jitgrad.runtime.binding import Run, bound
@@ -50,7 +51,7 @@ from jitgrad.transforms import (
     is_float,
     name_of,
 )
-from jitgrad.watch import Watch, watch
+from jitgrad.watch import Watch, held_elsewhere, watch
 
 Program = Callable[[Sequence[Array]], Sequence[Array]]
 Engine = Callable[..., Program]  # of a graph, the strides of its inputs, and the places of donated ones
@@ -320,14 +321,16 @@ class Function:
             args, kwargs = arguments.rebuilt(values)
             return self._transform(self._function, args, kwargs)
 
-        nodes, leaves, tree = trace(run_once, [i.aval for i in inputs], [i.scalar for i in inputs])
+        with decisive_arrays() as decisive:
+            nodes, leaves, tree = trace(run_once, [i.aval for i in inputs], [i.scalar for i in inputs])
+        outside.arrays = held_elsewhere(decisive.values())
         graph = simplify(Graph(nodes, tuple(leaf for leaf in leaves if isinstance(leaf, Node))))
         taken = tuple(place for place in self._given_away(arguments) if not inputs[place].scalar)
         strides = [i.strides for i in inputs]
         compiled = self._engine(graph, strides, taken) if taken else self._engine(graph, strides)
         outputs = _outputs(leaves, tree)
         copied = tuple(place for place, i in enumerate(inputs) if i.contiguous)
-        if identity is not None and isinstance(compiled, Compiled):
+        if identity is not None and isinstance(compiled, Compiled) and not outside.arrays:
             program = stored.Stored(compiled.plan, outputs, copied, taken)
             stored.store(identity, stored.identity_of(self, key), program, _title(self._function))
         run = _donating(_contiguous(_runner(compiled, outputs), copied), taken)

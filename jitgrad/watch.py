@@ -2,20 +2,25 @@
 
 Watched are the closure variables and globals that the function's code names, the attributes that it
 reads of objects among them, and the same of functions of its module that it calls. The contents of
-arrays are not: those are read anew at each call anyway.
+arrays are not, since those are read anew at each call, but where they decide what the program is: masks and
+other arrays that index.
 """
 
 from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import numpy as np
+
 from jitgrad.pytree import flatten
+
+Array = np.ndarray[Any, Any]
 
 _MISSING = object()
 _NUMBERS = (bool, int, float, complex, str)
@@ -30,6 +35,7 @@ class Watch:
     names: list[tuple[Mapping[str, Any], str, Any]] = field(default_factory=list)
     cells: list[tuple[CellType, str, Any]] = field(default_factory=list)
     containers: list[tuple[Any, str, list[Any]]] = field(default_factory=list)
+    arrays: list[tuple[Array, Array]] = field(default_factory=list)
 
     def changed(self) -> str | None:
         """Return the name of a variable with another value than before; None if there is none."""
@@ -45,6 +51,9 @@ class Watch:
             now = flatten(container)[0]
             if len(now) != len(leaves) or not all(map(_same, now, leaves)):
                 return name
+        for array, contents in self.arrays:
+            if not np.array_equal(array, contents):
+                return f"an index of shape {array.shape}"
         return None
 
     def settled(self) -> Watch | None:
@@ -53,8 +62,26 @@ class Watch:
             [entry for entry in self.names if not Watch([entry]).changed()],
             [entry for entry in self.cells if not Watch(cells=[entry]).changed()],
             [entry for entry in self.containers if not Watch(containers=[entry]).changed()],
+            self.arrays,
         )
-        return kept if kept.names or kept.cells or kept.containers else None
+        return kept if kept.names or kept.cells or kept.containers or kept.arrays else None
+
+
+def held_elsewhere(arrays: Iterable[tuple[Array, Array]]) -> list[tuple[Array, Array]]:
+    """Return those pairs whose first array somebody else can change; a program makes its others anew."""
+    kept = []
+    for array, contents in arrays:
+        own, of_base, fixed = _references(array)
+        if not fixed and (own > _TEMPORARY[0] or of_base > _TEMPORARY[1]):
+            kept.append((array, contents))
+    return kept
+
+
+def _references(array: Array) -> tuple[int, int, bool]:
+    """How many references there are to an array and to what it is a view of, and whether both are fixed."""
+    base = array.base if isinstance(array.base, np.ndarray) else None
+    fixed = not (array if base is None else base).flags.writeable
+    return sys.getrefcount(array), 0 if base is None else sys.getrefcount(base), fixed
 
 
 def _same(x: Any, y: Any) -> bool:
@@ -187,3 +214,13 @@ class _Search:
                 if _is_data(vars(kind)[attribute]):
                     self.found.names.append((held, attribute, _MISSING))
                     self.found.names.append((vars(kind), attribute, vars(kind)[attribute]))
+
+
+def _references_of_temporaries() -> tuple[int, int]:
+    """References to an array that only a pair holds, and to one of which that array is a view."""
+    for array, _ in [(np.empty(2)[:1], np.empty(1))]:
+        own, of_base, _ = _references(array)
+    return own, of_base
+
+
+_TEMPORARY = _references_of_temporaries()

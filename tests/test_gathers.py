@@ -82,6 +82,32 @@ def test_two_index_arrays_pick_single_elements() -> None:
     assert_same_bits(function(x, i), jitgrad.interpret(function)(x, i), "two indices")
 
 
+def test_an_index_from_outside_is_read_as_it_is_at_each_call() -> None:
+    x, index = floats(4, 4), np.array([1, 2, 3])
+    mask, rows, table = np.array([True, False, True, True]), np.arange(4), np.arange(8).reshape(2, 4) % 4
+    functions = {
+        "index": lambda x, c: x[index],
+        "mask": lambda x, c: x[mask],
+        "rows": lambda x, c: x[rows, c],
+        "a view": lambda x, c: x[table[1]],
+        "another view": lambda x, c: x[table.T],
+        "repeats": lambda x, c: np.repeat(x, rows, axis=0),
+    }
+    compiled = {name: jitgrad.jit(function) for name, function in functions.items()}
+    columns = np.array([3, 0, 1, 1])
+    for _ in range(2):
+        for name, function in functions.items():
+            np.testing.assert_array_equal(compiled[name](x, columns), function(x, columns), name)
+        index[0], mask[1], rows[2], table[1, 0] = 0, True, 0, 2
+
+
+def test_an_index_that_the_function_makes_itself_costs_no_comparison() -> None:
+    function = jitgrad.jit(lambda x: x[np.array([1, 2])] + x[[0, 1]] + x[np.arange(2)] + x[np.arange(4)[2:]])
+    function(floats(5))
+    (entry,) = function._entries.values()
+    assert entry.watch is None or not entry.watch.arrays
+
+
 def apply(name: str, *args: Any, **params: Any) -> Any:
     """An op on nodes and whole numbers."""
     return OPS[name](*(literal(a, np.dtype(np.int64)) if isinstance(a, int) else a for a in args), **params)

@@ -179,6 +179,11 @@ CHANGES = {
         "def f(x):\n    return abs(x)\ndef abs(x):\n    return -x",
         HELPER,
     ),
+    "the contents of an index": (
+        "rows = np.arange(3)\ndef f(x):\n    m = x[:, None] * x\n    return m[rows, x.astype(int) % 3]",
+        "rows = np.zeros(3, int)\ndef f(x):\n    m = x[:, None] * x\n    return m[rows, x.astype(int) % 3]",
+        HELPER,
+    ),
     "contents that tracing baked in": (
         "w = np.arange(3.0)\ndef f(x):\n    return x * float(w[1])",
         "w = np.arange(3.0) * 2.0\ndef f(x):\n    return x * float(w[1])",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -128,13 +130,36 @@ def no_out(name: str, out: Any) -> None:
         raise TypeError(f"{name}: out= is not supported; use the returned value instead")
 
 
+class _Decisive(threading.local):
+    arrays: dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] | None = None
+
+
+_decisive = _Decisive()
+
+
+@contextmanager
+def decisive_arrays() -> Iterator[dict[int, tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]]]:
+    """Collect the arrays whose contents are asked for meanwhile, each with a copy, by their ids."""
+    before, _decisive.arrays = _decisive.arrays, {}
+    try:
+        yield _decisive.arrays
+    finally:
+        _decisive.arrays = before
+
+
+def _known(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if _decisive.arrays is not None and id(array) not in _decisive.arrays:
+        _decisive.arrays[id(array)] = array, array.copy()
+    return array
+
+
 def concrete(x: Any) -> np.ndarray[Any, Any] | None:
     """The array that x is known to be while tracing, or None where it depends on an input."""
     if not is_traced(x):
-        return np.asarray(x)
+        return _known(np.asarray(x))
     node = getattr(x, "node", x)
     if node.op is CAPTURE:
-        return node.param("value").array  # type: ignore[no-any-return]
+        return _known(node.param("value").array)
     if node.op is LITERAL:
         return np.asarray(literal_value(node))
     return interpret(Graph((), (node,)))[0] if _is_constant(node) else None
