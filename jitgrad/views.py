@@ -26,7 +26,7 @@ def viewed(node: Node, strides: Strides) -> Node:
     while _is_view(chain[-1]):
         chain.append(chain[-1].args[0])
     buffer = chain.pop()
-    if buffer.dtype not in FUSIBLE_DTYPES or not buffer.aval.size:
+    if not chain or buffer.dtype not in FUSIBLE_DTYPES or not buffer.aval.size:
         return buffer
     array = _stand_in(buffer.shape, strides.get(buffer))
     for view in reversed(chain):

@@ -320,10 +320,9 @@ def test_threads_compile_the_code_that_one_thread_compiles() -> None:
     assert got == expected * 3
 
 
-def test_the_kernels_of_a_program_compile_at_the_same_time(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """Two compilations wait for each other, which would take for ever one after the other."""
+@pytest.fixture
+def both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> threading.Barrier:
+    """A barrier for two, at which each compilation waits; nothing is compiled yet."""
     monkeypatch.setenv("JITGRAD_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(kernels.threads, "get_num_threads", lambda: 2)
     monkeypatch.setattr(kernels, "_loaded", {})
@@ -334,6 +333,12 @@ def test_the_kernels_of_a_program_compile_at_the_same_time(
         return compile_kernel(*given)
 
     monkeypatch.setattr(cpu, "object_code", waiting)
+    return both
+
+
+@pytest.mark.usefixtures("both")
+def test_the_kernels_of_a_program_compile_at_the_same_time() -> None:
+    """Two compilations wait for each other, which would take for ever one after the other."""
     first, second, *_ = dict.fromkeys(source.text for source in many_sources())
     sources = {source.text: source for source in many_sources()}
     before = kernels.counters.compiled
@@ -341,20 +346,8 @@ def test_the_kernels_of_a_program_compile_at_the_same_time(
     assert kernels.counters.compiled == before + 2 and one is again and one.kernel != other.kernel
 
 
-def test_what_kernels_run_with_is_made_while_they_compile(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_kernels_run_with_is_made_while_they_compile(both: threading.Barrier) -> None:
     """The compilation and the job beside it wait for each other."""
-    monkeypatch.setenv("JITGRAD_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(kernels.threads, "get_num_threads", lambda: 2)
-    monkeypatch.setattr(kernels, "_loaded", {})
-    both, compile_kernel = threading.Barrier(2, timeout=60), cpu.object_code
-
-    def waiting(*given: Any) -> bytes:
-        both.wait()
-        return compile_kernel(*given)
-
-    monkeypatch.setattr(cpu, "object_code", waiting)
     kernels.load_all(many_sources()[:1], [both.wait])
     assert both.n_waiting == 0 and not both.broken
 

@@ -41,7 +41,7 @@ def of_values(index: Any) -> Callable[[Any], Any]:
 
 
 def second_axis(index: Any) -> Callable[[Any], Any]:
-    return lambda x: np.sum(np.tanh(x[:, index]) * x[:, index[::-1]]) if x.ndim > 1 else np.sum(x[index])
+    return lambda x: np.sum(np.tanh(x[:, index]) * x[:, np.flip(index)]) if x.ndim > 1 else np.sum(x[index])
 
 
 def inside_a_longer_array(index: Any) -> Callable[[Any], Any]:
@@ -54,8 +54,6 @@ def inside_a_longer_array(index: Any) -> Callable[[Any], Any]:
 def test_gathers_in_kernels_give_the_interpreters_bits(
     make: Callable[[Any], Callable[[Any], Any]], shape: tuple[int, ...], index_shape: tuple[int, ...]
 ) -> None:
-    if make is second_axis and not index_shape:
-        pytest.skip("one number has no reverse")
     size = shape[1 if make is second_axis and len(shape) > 1 else 0]
     index = RNG.integers(-size, size, index_shape)
     function = jitgrad.value_and_grad(make(index))

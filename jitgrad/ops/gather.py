@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.ir import Aval, Op
+from jitgrad.ir import Aval, Kind, Op
 from jitgrad.ops.elementwise import equal, where
 from jitgrad.ops.samples import case
 from jitgrad.ops.structure import rearrange
 from jitgrad.ops.table import primitive
-from jitgrad.ops.values import positions
+from jitgrad.ops.values import Shape, positions
 
 
 def _infer_take(x: Aval, index: Aval, *, axis: int) -> Aval:
@@ -58,35 +58,31 @@ def _scattered(x: Any, index: Any, *, axis: int, size: int) -> Any:
     return out
 
 
-take: Op = primitive(
-    "take",
-    "call",
-    lambda x, index, *, axis: np.asarray(x).take(index, axis),
-    _infer_take,
-    lambda g, out, x, index, *, axis: (scatter_add(g, index, axis=axis, size=x.shape[axis]), None),
-    lambda tangents, out, x, index, *, axis: take(tangents[0], index, axis=axis),
-    samples=lambda d: [
-        case(d(5), np.array([4, 0, 4]), axis=0),
-        case(d(2, 5, 3), np.array([[1, 1], [0, 4]]), axis=1),
-        case(d(2, 3), np.zeros((0, 2), int), axis=1),
-        case(d(3), np.asarray(2), axis=0),
-    ],
-)
+def _taking(name: str, kind: Kind, *samples: tuple[Shape, Any, int]) -> Op:
+    def onward(tangents: tuple[Any, ...], out: Any, x: Any, index: Any, *, axis: int) -> Any:
+        return op(tangents[0], index, axis=axis)
+
+    op: Op = primitive(
+        name,
+        kind,
+        lambda x, index, *, axis: np.asarray(x).take(index, axis),
+        _infer_take,
+        lambda g, out, x, index, *, axis: (scatter_add(g, index, axis=axis, size=x.shape[axis]), None),
+        onward,
+        samples=lambda d: [case(d(*shape), index, axis=axis) for shape, index, axis in samples],
+    )
+    return op
 
 
-gather: Op = primitive(
-    "gather",
-    "view",
-    lambda x, index, *, axis: np.asarray(x).take(index, axis),
-    _infer_take,
-    lambda g, out, x, index, *, axis: (scatter_add(g, index, axis=axis, size=x.shape[axis]), None),
-    lambda tangents, out, x, index, *, axis: gather(tangents[0], index, axis=axis),
-    samples=lambda d: [
-        case(d(5), np.array([4, 0, 4]), axis=0),
-        case(d(2, 5, 3), np.array([[1, 1], [0, 4]]), axis=1),
-        case(d(3), np.asarray(2), axis=0),
-    ],
-)
+_TAKEN: list[tuple[Shape, Any, int]] = [
+    ((5,), np.array([4, 0, 4]), 0),
+    ((2, 5, 3), np.array([[1, 1], [0, 4]]), 1),
+    ((3,), np.asarray(2), 0),
+]
+
+take = _taking("take", "call", *_TAKEN, ((2, 3), np.zeros((0, 2), int), 1))
+
+gather = _taking("gather", "view", *_TAKEN)
 """`take` where the index is known to lie inside the array, so that a kernel may read without a check."""
 
 
@@ -94,35 +90,32 @@ def _infer_scatter(x: Aval, index: Aval, *, axis: int, size: int) -> Aval:
     return Aval((*x.shape[:axis], size, *x.shape[axis + index.ndim :]), x.dtype)
 
 
-scatter_add: Op = primitive(
-    "scatter_add",
-    "call",
-    _scattered,
-    _infer_scatter,
-    lambda g, out, x, index, *, axis, size: (take(g, index, axis=axis), None),
-    lambda tangents, out, x, index, *, axis, size: scatter_add(tangents[0], index, axis=axis, size=size),
-    samples=lambda d: [
-        case(d(3), np.array([4, 0, 4]), axis=0, size=5),
-        case(d(2, 2, 2, 3), np.array([[1, 1], [0, 4]]), axis=1, size=5),
-        case(d(0, 3), np.zeros(0, int), axis=0, size=2),
-        case(d(), np.asarray(2), axis=0, size=3),
-    ],
-)
+def _summing(name: str, *samples: tuple[Shape, Any, int, int]) -> Op:
+    def onward(tangents: tuple[Any, ...], out: Any, x: Any, index: Any, *, axis: int, size: int) -> Any:
+        return op(tangents[0], index, axis=axis, size=size)
+
+    op: Op = primitive(
+        name,
+        "call",
+        _scattered,
+        _infer_scatter,
+        lambda g, out, x, index, *, axis, size: (take(g, index, axis=axis), None),
+        onward,
+        samples=lambda d: [
+            case(d(*shape), index, axis=axis, size=size) for shape, index, axis, size in samples
+        ],
+    )
+    return op
 
 
-segment_sum: Op = primitive(
-    "segment_sum",
-    "call",
-    _scattered,
-    _infer_scatter,
-    lambda g, out, x, index, *, axis, size: (take(g, index, axis=axis), None),
-    lambda tangents, out, x, index, *, axis, size: segment_sum(tangents[0], index, axis=axis, size=size),
-    samples=lambda d: [
-        case(d(3), np.array([4, 0, 4]), axis=0, size=5),
-        case(d(2, 2, 2, 3), np.array([[1, 1], [0, 4]]), axis=1, size=5),
-        case(d(1500, 70), np.arange(1500) % 7, axis=0, size=7),
-    ],
-)
+_SUMMED: list[tuple[Shape, Any, int, int]] = [
+    ((3,), np.array([4, 0, 4]), 0, 5),
+    ((2, 2, 2, 3), np.array([[1, 1], [0, 4]]), 1, 5),
+]
+
+scatter_add = _summing("scatter_add", *_SUMMED, ((0, 3), np.zeros(0, int), 0, 2), ((), np.asarray(2), 0, 3))
+
+segment_sum = _summing("segment_sum", *_SUMMED, ((1500, 70), np.arange(1500) % 7, 0, 7))
 """`scatter_add` where the index is known to lie inside the result."""
 
 

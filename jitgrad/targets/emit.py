@@ -9,6 +9,6 @@ from jitgrad.targets.source import Source
 
 
 def emit(kernel: Kernel) -> Source:
-    """The kernel's text and parameters; rows of up to `lanes.LONGEST` elements take the form of `lanes`."""
+    """The kernel's text and parameters; short rows take the form of `lanes`."""
     printer = lanes.LanePrinter(kernel) if lanes.suits(kernel) else rows.RowPrinter(kernel)
     return printer.source()

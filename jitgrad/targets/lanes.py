@@ -23,9 +23,9 @@ def suits(kernel: Kernel) -> bool:
 
     Where columns are reduced, enough rows must lie side by side.
     """
-    if len(kernel.domain) == 1 or kernel.down or row_bytes(kernel) > _longest(kernel):
+    if len(kernel.domain) == 1 or kernel.down:
         return False
-    if kernel.domain[-1] > LANES:
+    if kernel.domain[-1] > LANES or row_bytes(kernel) > _longest(kernel):
         return False
     if any(s.part is not None and s.level == "element" for s in kernel.stores):
         return False
