@@ -50,6 +50,23 @@ def compiled_for(graph: Graph, arrays: Sequence[Array]) -> Compiled:
     return compile_graph(simplify(graph), strides_of(arrays))
 
 
+def values_of(nodes: Sequence[Node], program: Compiled, arrays: Sequence[Array]) -> dict[Node, Array]:
+    """What kernels read: arguments and captured arrays as they lie in memory, others computed."""
+    inputs = program.program.inputs
+    found = dict(zip(nodes, interpret(Graph(inputs, tuple(nodes)), *arrays), strict=True))
+    found |= dict(zip(inputs, arrays, strict=True))
+    return found | {n: n.param("value").array for n in nodes if n.op is CAPTURE}
+
+
+def drawn(array: Any, rng: np.random.Generator) -> Array:
+    """Values for an argument of which only shape, dtype and layout count."""
+    filled = np.asarray(array)
+    values = rng.normal(size=filled.shape) * 3
+    filled = filled.copy(order="K") if filled.flags.forc else np.repeat(filled, 3, -1)[..., ::3]
+    filled[...] = np.abs(values) if filled.dtype.kind in "iu" else values
+    return filled
+
+
 def assert_same_bits(got: Sequence[Array], expected: Sequence[Array], label: str) -> None:
     """Equal shapes, dtypes and bits, except that every NaN equals every other."""
     for place, (x, y) in enumerate(zip(got, expected, strict=True)):

@@ -11,7 +11,7 @@ import pytest
 from golden_graphs import GOLDEN
 
 from jitgrad.program import Kernel
-from jitgrad.targets import cpu, frontend, lanes, printer, rows
+from jitgrad.targets import cpu, lanes, lowering, printer, rows
 from jitgrad.targets.emit import emit
 from jitgrad.targets.memory import kind_of
 from jitgrad.targets.source import Source, expression
@@ -25,7 +25,7 @@ _ACCESS = re.compile(r"^([a-z]\d+)(?:_\w+)?\[")
 def kinds_of(source: Source, monkeypatch: pytest.MonkeyPatch) -> dict[str, Kinds]:
     """The kinds of the variables of a kernel's functions."""
     found: dict[str, Kinds] = defaultdict(dict)
-    assign = frontend._Function._assign
+    assign = lowering.Lowering._assign
 
     def recording(self: Any, name: str, operand: Any, statement: Any) -> None:
         if isinstance(operand, Value):
@@ -33,7 +33,7 @@ def kinds_of(source: Source, monkeypatch: pytest.MonkeyPatch) -> dict[str, Kinds
         assign(self, name, operand, statement)
 
     with monkeypatch.context() as patch:
-        patch.setattr(frontend._Function, "_assign", recording)
+        patch.setattr(lowering.Lowering, "_assign", recording)
         cpu.compile_kernel(source, "test", "<test>")
     return found
 

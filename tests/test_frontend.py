@@ -15,16 +15,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compare import Array, assert_same_bits, strides_of
+from compare import Array, assert_same_bits, drawn, strides_of, values_of
 from golden_graphs import GOLDEN
 from random_graphs import RandomGraph
 
 import jitgrad
-from jitgrad.ir import CAPTURE, Graph, Node, interpret
+from jitgrad.ir import Graph, Node
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, LANES
 from jitgrad.rewrite import simplify
 from jitgrad.runtime import kernels
-from jitgrad.runtime.execute import Compiled, compile_graph
+from jitgrad.runtime.execute import compile_graph
 from jitgrad.targets import cpu, frontend, reductions
 from jitgrad.targets.dialect import Span
 from jitgrad.targets.emit import emit
@@ -90,14 +90,6 @@ def written_by(invoke: Invoke, source: Source, read: dict[Node, Array]) -> list[
     return [a for a, p in zip(arguments, source.parameters, strict=True) if p.kind == "output"]
 
 
-def values_of(nodes: Sequence[Node], program: Compiled, arrays: Sequence[Array]) -> dict[Node, Array]:
-    """What kernels read: arguments and captured arrays as they lie in memory, others computed."""
-    inputs = program.program.inputs
-    found = dict(zip(nodes, interpret(Graph(inputs, tuple(nodes)), *arrays), strict=True))
-    found |= dict(zip(inputs, arrays, strict=True))
-    return found | {n: n.param("value").array for n in nodes if n.op is CAPTURE}
-
-
 def assert_plain_python_agrees(graph: Graph, arrays: Sequence[Array], label: str) -> int:
     """Run every kernel of a graph both ways on the same arrays; return how many kernels there were."""
     program = compile_graph(graph, strides_of(arrays))
@@ -110,15 +102,6 @@ def assert_plain_python_agrees(graph: Graph, arrays: Sequence[Array], label: str
 
 
 # What is run ----------------------------------------------------------------------------------------------
-
-
-def drawn(array: Any, rng: np.random.Generator) -> Array:
-    """Values for an argument of which only shape, dtype and layout count."""
-    filled = np.asarray(array)
-    values = rng.normal(size=filled.shape) * 3
-    filled = filled.copy(order="K") if filled.flags.forc else np.repeat(filled, 3, -1)[..., ::3]
-    filled[...] = np.abs(values) if filled.dtype.kind in "iu" else values
-    return filled
 
 
 def is_small(seed: int) -> bool:

@@ -97,7 +97,7 @@ def optimised(text: str, library: Library | None, machine: Any) -> Any:
     context = llvm.create_context()
     module = _parsed(text, machine, context)
     if library is not None:
-        module.link_in(llvm.parse_assembly(library.variants(_declared(module)), context))
+        module.link_in(llvm.parse_assembly(library.variants(declared(module)), context))
     builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=3))
     _run(builder.getModulePassManager(), module, builder)
     if library is not None:
@@ -166,7 +166,8 @@ def _unlocked(name: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def _declared(module: Any) -> list[str]:
+def declared(module: Any) -> list[str]:
+    """Return the names of the functions that a module calls without defining them."""
     return [function.name for function in module.functions if function.is_declaration]
 
 
@@ -178,7 +179,7 @@ def _link(module: Any, library: Library, builder: Any, context: Any) -> None:
     unused = llvm.create_new_module_pass_manager()
     unused.add_global_dead_code_eliminate_pass()
     _run(unused, module, builder)
-    for text in library.definitions(_declared(module)):
+    for text in library.definitions(declared(module)):
         definition = llvm.parse_assembly(text, context)
         names = [function.name for function in definition.functions if not function.is_declaration]
         module.link_in(definition)

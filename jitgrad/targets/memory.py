@@ -94,8 +94,14 @@ class Span:
         return value != 0 if self.kind == BOOL else value
 
     def __setitem__(self, place: Value | int, value: Value) -> None:
+        self.put(place, value)
+
+    def put(self, place: Value | int, value: Value) -> ir.Instruction:
+        """Write an element and return the instruction that does."""
         assert value.kind == self.kind, f"{value.kind} is stored where {self.kind} belongs"
-        self._mark(self.builder.store(value.astype(stored(self.kind)).raw, self._address(place)))
+        access = self.builder.store(value.astype(stored(self.kind)).raw, self._address(place))
+        self._mark(access)
+        return access
 
 
 def settle(builder: ir.IRBuilder) -> None:

@@ -1,0 +1,194 @@
+"""A kernel to the grids of threads that compute it one after another: its units, column sums, totals."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK
+from jitgrad.program import Kernel
+from jitgrad.targets import lanes
+from jitgrad.targets.cuda.device import WARP, functions
+from jitgrad.targets.cuda.frontend import Form
+from jitgrad.targets.cuda.threaded import spreads, threaded
+from jitgrad.targets.emit import emit
+from jitgrad.targets.source import Parameter
+
+MOST_THREADS = 1024
+VECTOR = 4  # elements that a thread should have at least
+USUAL_BLOCK = 256
+SHARED_BYTES = 48 << 10  # what a block may have on every GPU without asking
+BYTES_PER_THREAD = 128  # of temporaries: more leave a multiprocessor half empty
+BUSY = 1 << 17  # threads that keep a large GPU busy
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """Memory for partial results, which one grid writes and a later one reads."""
+
+    count: int
+    dtype: np.dtype[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """One launch: a module's function `kernel`, or `finish`, over so many units.
+
+    The values of `parameters` are as in `jitgrad.targets.source`, but for work arrays, which are `Work`s.
+    """
+
+    text: str
+    parameters: tuple[Parameter, ...]
+    units: int
+    form: Form
+
+    @property
+    def temporary_bytes(self) -> int:
+        """How much memory a group's temporaries take."""
+        return sum(map(padded_bytes, self._temporaries()))
+
+    def offsets(self) -> Mapping[str, int]:
+        """Where each temporary begins in the memory of its group."""
+        found, place = {}, 0
+        for parameter in self._temporaries():
+            found[parameter.name] = place
+            place += padded_bytes(parameter)
+        return found
+
+    def _temporaries(self) -> list[Parameter]:
+        return [p for p in self.parameters if p.kind == "temp"]
+
+
+def padded_bytes(parameter: Parameter) -> int:
+    """Return the bytes that a temporary takes, a multiple of ALIGNMENT."""
+    size: int = parameter.value * parameter.dtype.itemsize
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def grids(kernel: Kernel, fastmath: bool = False) -> list[Grid]:
+    """Return the grids that together do what `kernel` says, in order."""
+    source = emit(kernel)
+    works = {p.name: Work(p.value, p.dtype) for p in source.parameters if p.kind == "work"}
+    parameters = {p.name: replace(p, value=works.get(p.name, p.value)) for p in source.parameters}
+    entries = {part.name: part for part in ast.parse(source.text).body if isinstance(part, ast.FunctionDef)}
+    made = [_main(kernel, entries["kernel"], parameters, source.units)]
+    if "finish" in entries:
+        sums = list(_taken_column_sums(entries["finish"]))
+        for op, parts, output in sums:
+            made += _levels(kernel, op, parameters[parts], parameters[output])
+        if entries["finish"].body:
+            made.append(_grid(entries["finish"], parameters, 1, Form(MOST_THREADS, MOST_THREADS)))
+    return [replace(grid, form=replace(grid.form, fastmath=fastmath)) for grid in made]
+
+
+def _grid(entry: ast.FunctionDef, parameters: Mapping[str, Parameter], units: int, form: Form) -> Grid:
+    """A grid for a function of the emitted text, with the parameters that it uses."""
+    used = {node.id for statement in entry.body for node in ast.walk(statement) if isinstance(node, ast.Name)}
+    wanted = {name: parameter for name, parameter in parameters.items() if name in used}
+    entry.args.args = [ast.arg(name) for name in ("lo", "hi", *wanted)]
+    text = threaded(ast.unparse(ast.fix_missing_locations(entry)))
+    called = functions(text)
+    whole = f"{text}\n\n{called}" if called else text
+    return Grid(whole, tuple(wanted.values()), units, replace(form, spread=spreads(text)))
+
+
+# The main grid ----------------------------------------------------------------------------------------
+
+
+def _main(kernel: Kernel, entry: ast.FunctionDef, parameters: Mapping[str, Parameter], units: int) -> Grid:
+    grid = _grid(entry, parameters, units, Form())
+    if lanes.suits(kernel):
+        return _packed(grid, WARP)
+    elements = min(kernel.domain[-1], BLOCK if len(kernel.domain) == 1 else kernel.domain[-1])
+    threads = _power_of_two(max(WARP, grid.temporary_bytes // BYTES_PER_THREAD))
+    while units * threads < BUSY and threads * VECTOR < elements:
+        threads *= 2
+    return _packed(grid, min(threads, MOST_THREADS))
+
+
+def _packed(grid: Grid, threads: int) -> Grid:
+    """Groups of so many threads in blocks, their temporaries in shared memory where they fit."""
+    size = grid.temporary_bytes
+    groups = 1 if threads > WARP else USUAL_BLOCK // WARP
+    while groups > 1 and groups * size > SHARED_BYTES:
+        groups //= 2
+    shared = groups * size <= SHARED_BYTES
+    return replace(grid, form=replace(grid.form, threads=threads, block=threads * groups, shared=shared))
+
+
+def _power_of_two(number: int) -> int:
+    """The smallest power of two that is not below `number`."""
+    return 1 << (number - 1).bit_length()
+
+
+# Column sums ------------------------------------------------------------------------------------------
+
+
+def _taken_column_sums(finish: ast.FunctionDef) -> Iterator[tuple[str, str, str]]:
+    """Take the column sums out of a text: the reduction, the array of parts and the output of each."""
+    left = []
+    for statement in finish.body:
+        nodes = [node for node in ast.walk(statement) if isinstance(node, ast.Call)]
+        calls = [node for node in nodes if ast.unparse(node.func).endswith("_columns")]
+        for call in calls:
+            parts, *_, output = map(_array, call.args)
+            yield ast.unparse(call.func).removesuffix("_columns"), parts, output
+        if not calls and not ast.unparse(statement).startswith("parts = "):
+            left.append(statement)
+    finish.body = left
+
+
+def _array(argument: ast.expr) -> str:
+    """The array of `p0` or `offset(p0, ...)`."""
+    span = argument.args[0] if isinstance(argument, ast.Call) else argument
+    return ast.unparse(span)
+
+
+def _levels(kernel: Kernel, op: str, parts: Parameter, output: Parameter) -> Iterator[Grid]:
+    """Grids that add the parts of columns, COLUMN_BLOCK at a time, until one is left."""
+    before, run, after = kernel.around_run
+    width, rows = after * kernel.domain[-1], _blocks(run)
+    source = parts
+    while True:
+        blocks = _blocks(rows)
+        target = (
+            output
+            if blocks == 1
+            else Parameter("p1", "work", parts.dtype, Work(before * blocks * width, parts.dtype))
+        )
+        sizes = {"n": width, "rows": rows, "blocks": blocks}
+        yield _level(op, source, target, sizes, before * blocks)
+        if blocks == 1:
+            return
+        source, rows = target, blocks
+
+
+LEVEL = """
+def kernel(lo, hi, x0, y0, n, rows, blocks):
+    for b in range(lo, hi):
+        begin = b % blocks * {block}
+        first = b // blocks * rows + begin
+        {op}_down(offset(x0, first * n), minimum(rows - begin, {block}), n, offset(y0, b * n))
+"""
+
+
+def _level(op: str, source: Parameter, target: Parameter, sizes: Mapping[str, int], units: int) -> Grid:
+    """One level: blocks of rows of parts to one row each."""
+    parameters = {
+        "x0": replace(source, name="x0"),
+        "y0": replace(target, name="y0"),
+        **{name: Parameter(name, "size", np.dtype(np.int64), value) for name, value in sizes.items()},
+    }
+    (entry,) = ast.parse(LEVEL.format(op=op, block=COLUMN_BLOCK)).body
+    assert isinstance(entry, ast.FunctionDef)
+    threads = min(USUAL_BLOCK, _power_of_two(max(WARP, sizes["n"])))
+    return _grid(entry, parameters, units, Form(threads, threads))
+
+
+def _blocks(rows: int) -> int:
+    return -(-rows // COLUMN_BLOCK)

@@ -1,0 +1,81 @@
+"""Kernels run as grids of threads by the interpreter, beside the same kernels on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from compare import Array, assert_same_bits, strides_of, values_of
+
+from jitgrad.ir import Graph, Node
+from jitgrad.program import Kernel
+from jitgrad.runtime.execute import KernelStep, compile_graph
+from jitgrad.targets.cuda.grids import Grid, Work, grids
+from jitgrad.targets.cuda.interpreter import run
+from jitgrad.targets.dialect import Span
+
+FEW_THREADS, MORE_THREADS = 32, 64  # of the groups that the interpreter runs: one warp, and two
+
+
+def written_by_grids(kernel: Kernel, read: Mapping[Node, Array]) -> dict[Node, Array]:
+    """What a kernel writes, by its grids, one after another."""
+    memory: dict[Node | Work, Array] = {
+        target: np.zeros(target.shape, target.dtype) for target in kernel.targets
+    }
+    for grid in grids(kernel):
+        threads = FEW_THREADS if grid.form.threads == FEW_THREADS else MORE_THREADS
+        with np.errstate(all="ignore"):
+            run(grid.text, arguments(grid, read, memory), grid.units, threads, min(grid.units, 2))
+    return {target: memory[target] for target in kernel.targets}
+
+
+def arguments(
+    grid: Grid, read: Mapping[Node, Array], memory: dict[Node | Work, Array]
+) -> dict[str, Any | Callable[[], Span]]:
+    """A value for each parameter of a grid; work arrays are made when the first grid needs them."""
+    found: dict[str, Any] = {}
+    for parameter in grid.parameters:
+        value, dtype = parameter.value, parameter.dtype
+        match parameter.kind:
+            case "size":
+                found[parameter.name] = value
+            case "literal":
+                found[parameter.name] = dtype.type(value)
+            case "temp":
+                found[parameter.name] = partial(temporary, value, dtype)
+            case _:
+                if isinstance(value, Work):
+                    memory.setdefault(value, np.zeros(value.count, dtype))
+                array = read[value] if parameter.kind == "input" else memory[value]
+                found[parameter.name] = Span.of(np.asarray(array))
+    return found
+
+
+def temporary(count: int, dtype: np.dtype[Any]) -> Span:
+    return Span.of(np.zeros(count, dtype))
+
+
+def written_by_cpu(step: KernelStep, read: Mapping[Node, Array]) -> dict[Node, Array]:
+    """What a kernel writes, by this machine's code for it."""
+    from test_frontend import compiled, written_by
+
+    arrays = iter(written_by(compiled, step.source, dict(read)))
+    return {p.value: next(arrays) for p in step.source.parameters if p.kind == "output"}
+
+
+def assert_grids_agree(graph: Graph, arrays: Sequence[Array], label: str) -> int:
+    """Run every kernel of a graph both ways on the same arrays; return how many kernels there were."""
+    program = compile_graph(graph, strides_of(arrays))
+    for step in program.kernels:
+        nodes = [p.value for p in step.source.parameters if p.kind == "input"]
+        read = values_of(nodes, program, arrays)
+        got, expected = written_by_grids(step.kernel, read), written_by_cpu(step, read)
+        targets = list(expected)
+        assert_same_bits(
+            [got[t].reshape(t.shape) for t in targets],
+            [expected[t] for t in targets],
+            f"{label}: {step.source.text}",
+        )
+    return len(program.kernels)

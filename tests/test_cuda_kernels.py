@@ -1,0 +1,34 @@
+"""The text for groups of threads, run by the interpreter, gives the bits of the CPU's code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from compare import drawn
+from golden_graphs import GOLDEN
+from grids import assert_grids_agree
+from random_graphs import RandomGraph
+
+import jitgrad
+from jitgrad.rewrite import simplify
+
+FLOATS = ("float32", "float64")
+LARGEST = 3000
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_grids_of_golden_graphs(name: str) -> None:
+    golden = GOLDEN[name]
+    arrays = [drawn(a, np.random.default_rng(3)) for a in golden.args]
+    graph = jitgrad.interpret(golden.function).graph(*arrays)
+    assert assert_grids_agree(graph, arrays, name)
+
+
+def is_small(seed: int) -> bool:
+    return sum(node.aval.size for node in RandomGraph(seed, FLOATS[seed % 2]).inputs) <= LARGEST
+
+
+@pytest.mark.parametrize("seed", [seed for seed in range(60) if is_small(seed)])
+def test_the_grids_of_random_graphs(seed: int) -> None:
+    graph = RandomGraph(seed, FLOATS[seed % 2])
+    assert_grids_agree(simplify(graph.graph()), graph.arrays(), f"seed {seed}")
