@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from compare import Array, assert_same_bits, strides_of, values_of
+from emulated_gpu import reduced, run_grid
 
 from jitgrad.ir import Graph, Node
 from jitgrad.program import Kernel
@@ -16,6 +18,8 @@ from jitgrad.targets.cuda.grids import Grid, Work, grids
 from jitgrad.targets.cuda.interpreter import run
 from jitgrad.targets.dialect import Span
 
+Memory = dict[Node | Work, Array]
+RunKernel = Callable[[Kernel, Mapping[Node, Array]], dict[Node, Array]]
 FEW_THREADS, MORE_THREADS = 32, 64  # of the groups that the interpreter runs: one warp, and two
 
 
@@ -31,9 +35,7 @@ def written_by_grids(kernel: Kernel, read: Mapping[Node, Array]) -> dict[Node, A
     return {target: memory[target] for target in kernel.targets}
 
 
-def arguments(
-    grid: Grid, read: Mapping[Node, Array], memory: dict[Node | Work, Array]
-) -> dict[str, Any | Callable[[], Span]]:
+def arguments(grid: Grid, read: Mapping[Node, Array], memory: Memory) -> dict[str, Any | Callable[[], Span]]:
     """A value for each parameter of a grid; work arrays are made when the first grid needs them."""
     found: dict[str, Any] = {}
     for parameter in grid.parameters:
@@ -57,6 +59,19 @@ def temporary(count: int, dtype: np.dtype[Any]) -> Span:
     return Span.of(np.zeros(count, dtype))
 
 
+def written_by_ir(kernel: Kernel, read: Mapping[Node, Array]) -> dict[Node, Array]:
+    """The same by the LLVM IR of the grids, in aligned form where arrays and rows lie as they must."""
+    memory: Memory = {target: np.zeros(target.shape, target.dtype) for target in kernel.targets}
+    for grid in map(reduced, grids(kernel)):
+        given = arguments(grid, read, memory)
+        spans = {p.name: given[p.name] for p in grid.parameters if p.kind in ("input", "output", "work")}
+        arrays = {name: span.memory[span.start :] for name, span in spans.items()}
+        if grid.rows_align and all(array.ctypes.data % 16 == 0 for array in arrays.values()):
+            grid = replace(grid, form=replace(grid.form, aligned=True))
+        run_grid(grid, arrays)
+    return {target: memory[target] for target in kernel.targets}
+
+
 def written_by_cpu(step: KernelStep, read: Mapping[Node, Array]) -> dict[Node, Array]:
     """What a kernel writes, by this machine's code for it."""
     from test_frontend import compiled, written_by
@@ -65,13 +80,15 @@ def written_by_cpu(step: KernelStep, read: Mapping[Node, Array]) -> dict[Node, A
     return {p.value: next(arrays) for p in step.source.parameters if p.kind == "output"}
 
 
-def assert_grids_agree(graph: Graph, arrays: Sequence[Array], label: str) -> int:
+def assert_grids_agree(
+    graph: Graph, arrays: Sequence[Array], label: str, run_kernel: RunKernel = written_by_grids
+) -> int:
     """Run every kernel of a graph both ways on the same arrays; return how many kernels there were."""
     program = compile_graph(graph, strides_of(arrays))
     for step in program.kernels:
         nodes = [p.value for p in step.source.parameters if p.kind == "input"]
         read = values_of(nodes, program, arrays)
-        got, expected = written_by_grids(step.kernel, read), written_by_cpu(step, read)
+        got, expected = run_kernel(step.kernel, read), written_by_cpu(step, read)
         targets = list(expected)
         assert_same_bits(
             [got[t].reshape(t.shape) for t in targets],

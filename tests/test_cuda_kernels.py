@@ -1,4 +1,4 @@
-"""The text for groups of threads, run by the interpreter, gives the bits of the CPU's code."""
+"""The text for groups of threads and its LLVM IR, both run without a GPU, give the bits of the CPU's code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from compare import drawn
 from golden_graphs import GOLDEN
-from grids import assert_grids_agree
+from grids import RunKernel, assert_grids_agree, written_by_grids, written_by_ir
 from random_graphs import RandomGraph
 
 import jitgrad
@@ -16,19 +16,24 @@ FLOATS = ("float32", "float64")
 LARGEST = 3000
 
 
+WAYS = pytest.mark.parametrize("run_kernel", [written_by_grids, written_by_ir])
+
+
+@WAYS
 @pytest.mark.parametrize("name", GOLDEN)
-def test_the_grids_of_golden_graphs(name: str) -> None:
+def test_the_grids_of_golden_graphs(name: str, run_kernel: RunKernel) -> None:
     golden = GOLDEN[name]
     arrays = [drawn(a, np.random.default_rng(3)) for a in golden.args]
     graph = jitgrad.interpret(golden.function).graph(*arrays)
-    assert assert_grids_agree(graph, arrays, name)
+    assert assert_grids_agree(graph, arrays, name, run_kernel)
 
 
 def is_small(seed: int) -> bool:
     return sum(node.aval.size for node in RandomGraph(seed, FLOATS[seed % 2]).inputs) <= LARGEST
 
 
+@WAYS
 @pytest.mark.parametrize("seed", [seed for seed in range(60) if is_small(seed)])
-def test_the_grids_of_random_graphs(seed: int) -> None:
+def test_the_grids_of_random_graphs(seed: int, run_kernel: RunKernel) -> None:
     graph = RandomGraph(seed, FLOATS[seed % 2])
-    assert_grids_agree(simplify(graph.graph()), graph.arrays(), f"seed {seed}")
+    assert_grids_agree(simplify(graph.graph()), graph.arrays(), f"seed {seed}", run_kernel)

@@ -156,7 +156,9 @@ class Lowering:
             case ast.UnaryOp(op=ast.Invert(), operand=inner):
                 return ~self._number(inner)
             case ast.Compare(left=left, ops=[symbol], comparators=[right]) if type(symbol) in _COMPARISONS:
-                result: Value = _COMPARISONS[type(symbol)](*alike(self._number(left), self._number(right)))
+                x, y = self._number(left), self._number(right)
+                x = word(self.builder, x) if isinstance(y, int) else x
+                result: Value = _COMPARISONS[type(symbol)](*alike(x, y))
                 return result
             case ast.IfExp(test=test, body=yes, orelse=no):
                 return self._conditional(self._value(test), yes, self._value(no))

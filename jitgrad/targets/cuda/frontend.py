@@ -23,6 +23,7 @@ from jitgrad.vmath.value import Kind, Value
 
 NARROW = Kind("int", 32)
 VECTOR_BYTES = 16  # of the widest load of one thread
+MULTIPLE = 4  # elements: the most that one load brings, and of what aligned rows are multiples
 LONGEST_BODY = 48  # statements of a loop that is written once for each element of a vector
 SHARED, GLOBAL = 3, 1  # address spaces
 GENERIC = ir.PointerType()
@@ -100,14 +101,14 @@ class _Function(Lowering):
     def _unpack(self, function: ast.FunctionDef) -> None:
         units, size, scratch, *given = self.function.args
         self.names["units"] = Value(self.builder, units, WORD)
-        stepped = _sizes_of_steps(function) if self.form.aligned else set()
+        stepped = sizes_of_steps(function) if self.form.aligned else set()
         base = self._temporaries(Value(self.builder, size, WORD), scratch)
         for parameter, raw in zip(self.parameters, given, strict=True):
             kind = kind_of(parameter.dtype)
             if parameter.kind in ("size", "literal"):
                 number = self._number_of(raw, kind)
                 aligned = parameter.name in stepped
-                self.names[parameter.name] = number & -VECTOR_BYTES if aligned else number
+                self.names[parameter.name] = number & -MULTIPLE if aligned else number
             elif parameter.kind == "temp":
                 address = self.builder.gep(base, [raw], source_etype=BYTE.llvm)
                 self.names[parameter.name] = Span(self.builder, address, kind, self.scopes[parameter.name])
@@ -322,7 +323,7 @@ class _Function(Lowering):
                     bits.append(stored(self._span(node.value).kind).bits)
                 elif re.search(rf"\b{name}\b", place):
                     return 1
-        return max(1, VECTOR_BYTES * 8 // max(bits)) if len(bits) > 1 else 1
+        return min(MULTIPLE, VECTOR_BYTES * 8 // max(bits)) if len(bits) > 1 else 1
 
     # Calls ----------------------------------------------------------------------------------------------
 
@@ -375,8 +376,8 @@ def _assigned_again(function: ast.FunctionDef) -> set[str]:
     return {name for name in names if names.count(name) > 1}
 
 
-def _sizes_of_steps(function: ast.FunctionDef) -> set[str]:
-    """The names in the distances between the beginnings of rows."""
+def sizes_of_steps(function: ast.FunctionDef) -> set[str]:
+    """Return the names in the distances between the beginnings of rows, which are multiples in aligned form."""
     return {
         name.id
         for node in ast.walk(function)

@@ -13,7 +13,7 @@ from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK
 from jitgrad.program import Kernel
 from jitgrad.targets import lanes
 from jitgrad.targets.cuda.device import WARP, functions
-from jitgrad.targets.cuda.frontend import Form
+from jitgrad.targets.cuda.frontend import MULTIPLE, Form, sizes_of_steps
 from jitgrad.targets.cuda.threaded import spreads, threaded
 from jitgrad.targets.emit import emit
 from jitgrad.targets.source import Parameter
@@ -59,6 +59,14 @@ class Grid:
             found[parameter.name] = place
             place += padded_bytes(parameter)
         return found
+
+    @property
+    def rows_align(self) -> bool:
+        """Whether all rows begin at multiples of 16 bytes if the arrays do."""
+        entry = ast.parse(self.text).body[0]
+        assert isinstance(entry, ast.FunctionDef)
+        stepped = sizes_of_steps(entry)
+        return all(p.value % MULTIPLE == 0 for p in self.parameters if p.kind == "size" and p.name in stepped)
 
     def _temporaries(self) -> list[Parameter]:
         return [p for p in self.parameters if p.kind == "temp"]
