@@ -1,0 +1,1 @@
+"""Programs on NVIDIA GPUs: the driver, device arrays, and launches of grids."""
