@@ -177,17 +177,19 @@ def test_a_reduction_means_what_the_dialect_says(name: str, dtype: str) -> None:
 
 # Rows and lanes -------------------------------------------------------------------------------------------
 
+READING = ("turn_in", "gather_in")
 TURNS = """def kernel(lo, hi, x0, y0, t0, t1, n, lanes, stride):
     for l in range(32):
         t1[l] = minimum(l, lanes - 1) * stride
-    turn_in(x0, t1, n, t0)
+    READ(x0, t1, n, t0)
     turn_out(t0, n, lanes, y0)
 """
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "int32", "int16", "uint8", "bool"])
 @pytest.mark.parametrize("n", [1, 4, 7, 8, 9, 16, 17, 31, 48])
-def test_rows_turn_to_lanes_and_back(n: int, dtype: str) -> None:
+@pytest.mark.parametrize("read", READING)
+def test_rows_turn_to_lanes_and_back(read: str, n: int, dtype: str) -> None:
     """No element beside the rows is touched: the last one ends where the array does."""
     kind, whole = np.dtype(dtype), np.dtype(np.int64)
     for lanes, gap in itertools.product((1, 7, 8, 16, 17, 31, 32), (0, 3)):
@@ -205,7 +207,7 @@ def test_rows_turn_to_lanes_and_back(n: int, dtype: str) -> None:
                 for name, size in (("n", n), ("lanes", lanes), ("stride", stride))
             ),
         )
-        source = Source(TURNS, parameters, 1, has_finish=False)
+        source = Source(TURNS.replace("READ", read), parameters, 1, has_finish=False)
         for run in (in_plain_python, compiled):
             (got,) = written_by(run, source, {"x": x})
             assert_same_bits(

@@ -245,7 +245,12 @@ FORMS: dict[str, tuple[Any, tuple[Any, ...], tuple[Any, ...]]] = {
     "2 and 3 coordinates": (squared_norms, (float32(60, 2),), (float32(60, 3),)),
     "4 and 5 coordinates": (squared_norms, (float32(60, 4),), (float32(60, 5),)),
     "an axis of 1": (squared_norms, (float32(60, 40),), (float32(1, 40),)),
-    "rows of 24 and 25": (squared_norms, (float32(60, 24),), (float32(60, 25),)),
+    "rows of 32 and 33": (squared_norms, (float32(60, 32),), (float32(60, 33),)),
+    "rows of 15 and 16, with dear operations": (
+        lambda x: np.sum(np.sum(np.tanh(x), axis=1) ** 2),
+        (float32(60, 15),),
+        (float32(60, 16),),
+    ),
     "rows of 48 and 49": (softmax_norms, (float32(60, 48),), (float32(60, 49),)),
     "runs of 7 and 8 rows": (
         lambda x: np.sum(scaled_columns(x) ** 2),

@@ -17,6 +17,7 @@ from jitgrad.ops.scatter import add_at
 from jitgrad.ops.structure import iota
 from jitgrad.ops.table import OPS
 from jitgrad.program import Call
+from jitgrad.runtime.plan import SegmentSum
 
 RNG = np.random.default_rng(0)
 SURROUNDINGS = [((), ()), ((), (1,)), ((2, 3), (5,)), ((40,), ()), ((2,), (7, 300))]  # axes before and after
@@ -61,6 +62,65 @@ def test_gathers_in_kernels_give_the_interpreters_bits(
     assert "take" not in calls(function, x)
     (value, gradient), expected = function(x), jitgrad.interpret(function)(x)
     assert_same_bits([value, gradient], expected, "gather")
+
+
+def squares(x: Any, index: Any, y: Any) -> Any:
+    return np.sum((x[index] - y) ** 2)
+
+
+def products(x: Any, index: Any, y: Any) -> Any:
+    return np.sum(np.log1p(np.exp(-np.sum(x[index] * y, axis=-1))))
+
+
+def centred(x: Any, index: Any, y: Any) -> Any:
+    rows = x[index]
+    rows = rows - np.mean(rows, axis=-1, keepdims=True)
+    return np.sum(rows / np.sqrt(np.mean(rows * rows, axis=-1, keepdims=True) + 1) * y)
+
+
+def dear(x: Any, index: Any, y: Any) -> Any:
+    return np.sum(np.sum(np.tanh(x[index] * y), axis=-1) ** 2)
+
+
+def two_of_each(x: Any, index: Any, y: Any) -> Any:
+    return np.sum(np.exp(np.sum(x[index] * x[-1 - index], axis=-1) - np.max(y * x[index], axis=-1)))
+
+
+def running(x: Any, index: Any, y: Any) -> Any:
+    return np.sum(np.cumsum(x[index], axis=-1) * y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("width", [5, 8, 16, 24, 32, 40, 70])
+@pytest.mark.parametrize("loss", [squares, products, centred, dear, two_of_each, running])
+def test_rows_at_positions_give_the_interpreters_bits(loss: Any, width: int, dtype: str) -> None:
+    function = jitgrad.value_and_grad(loss, (0, 2))
+    x = floats(20, width, dtype=dtype)
+    for shape in ((1,), (33,), (70,), (5, 9), (3, 2, 40)):
+        given = (x, RNG.integers(-20, 20, shape), floats(*shape, width, dtype=dtype))
+        value, gradients = function(*given)
+        expected, expected_gradients = jitgrad.interpret(function)(*given)
+        assert_same_bits([value, *gradients], [expected, *expected_gradients], f"{shape}")
+
+
+@pytest.mark.parametrize(("loss", "form"), [(centred, "gather_in(x"), (dear, "_lanes("), (squares, "few(n)")])
+def test_short_rows_at_positions_are_done_side_by_side(loss: Any, form: str) -> None:
+    source = jitgrad.value_and_grad(loss).source(floats(20, 10), np.arange(9), floats(9, 10))
+    assert form in source and "_lanes(" in source
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("repeated", ["rows", "tables", "all"])
+@pytest.mark.parametrize("width", [1, 3, 16])
+def test_sums_of_repeated_rows_are_made_without_copies_of_them(width: int, repeated: str, dtype: str) -> None:
+    axes = {"rows": 1, "tables": (1, 2), "all": (0, 1, 2)}[repeated]
+    index = RNG.integers(-20, 20, (7, 4, 3))
+    function = jitgrad.grad(lambda x, index: np.sum(np.exp(np.mean(x[index], axis=axes))))
+    x = floats(20, width, dtype=dtype)
+    steps = function.compiled(x, index).plan.steps
+    made = [step for step in steps if isinstance(step, SegmentSum)]
+    assert len(made) == (repeated != "rows")
+    assert_same_bits([function(x, index)], [jitgrad.interpret(function)(x, index)], "repeated rows")
 
 
 def test_an_index_that_is_an_argument_is_checked_once_and_read_in_the_kernel() -> None:

@@ -19,7 +19,7 @@ end:
 }
 
 ; Units low to high: each is some columns of one array, which begin at 0 if %blank. All rows of an array go to
-; it in their order.
+; it in their order, each %every times.
 define void @NAME(ptr noalias %args, i64 %low, i64 %high, ptr %scratch) {
   %index.at = getelementptr i64, ptr %args, i64 1
   %rows.at = getelementptr i64, ptr %args, i64 2
@@ -38,10 +38,13 @@ define void @NAME(ptr noalias %args, i64 %low, i64 %high, ptr %scratch) {
   %step = load i64, ptr %step.at
   %blank.at = getelementptr i64, ptr %args, i64 8
   %blank = load i64, ptr %blank.at
+  %every.at = getelementptr i64, ptr %args, i64 9
+  %every = load i64, ptr %every.at
   %begins = icmp ne i64 %blank, 0
   %whole = icmp eq i64 %parts, 1
   %array.words = mul i64 %size, %width
-  %rows.words = mul i64 %count, %width
+  %rows.count = udiv i64 %count, %every
+  %rows.words = mul i64 %rows.count, %width
   br label %unit
 unit:
   %u = phi i64 [ %low, %0 ], [ %u.next, %done ]
@@ -76,7 +79,8 @@ sum:
   %any = icmp sgt i64 %count, 0
   br i1 %any, label %order, label %done
 order:
-  %single = icmp eq i64 %width, 1
+  %volume = mul i64 %width, %every
+  %single = icmp eq i64 %volume, 1
   br i1 %single, label %element, label %row
 element:
   %e = phi i64 [ 0, %order ], [ %e.next, %element ]
@@ -93,13 +97,18 @@ element:
   br i1 %e.more, label %element, label %done
 row:
   %r = phi i64 [ 0, %order ], [ %r.next, %row ]
+  %from = phi ptr [ %rows.array, %order ], [ %from.next, %row ]
+  %left = phi i64 [ %every, %order ], [ %left.next, %row ]
   %to.at = getelementptr i64, ptr %index, i64 %r
   %to.row = load i64, ptr %to.at
   %to.offset = mul i64 %to.row, %width
-  %from.offset = mul i64 %r, %width
   %to = getelementptr SCALAR, ptr %out.array, i64 %to.offset
-  %from = getelementptr SCALAR, ptr %rows.array, i64 %from.offset
   call void @add_row(ptr %to, ptr %from, i64 %first, i64 %last)
+  %from.after = getelementptr SCALAR, ptr %from, i64 %width
+  %left.less = sub i64 %left, 1
+  %spent = icmp eq i64 %left.less, 0
+  %from.next = select i1 %spent, ptr %from.after, ptr %from
+  %left.next = select i1 %spent, i64 %every, i64 %left.less
   %r.next = add nuw nsw i64 %r, 1
   %r.more = icmp slt i64 %r.next, %count
   br i1 %r.more, label %row, label %done

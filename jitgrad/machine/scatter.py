@@ -28,7 +28,8 @@ COLUMN_BYTES = 256  # of a row for one thread: threads that write into one line 
 class Sums:
     """Sums of `count` rows of `width` elements into `size` rows, for each of several arrays.
 
-    They are added to what is there, or, if ``blank``, to 0.
+    They are added to what is there, or, if ``blank``, to 0. Each row in memory stands for `every` rows, one
+    after another.
     """
 
     dtype: np.dtype[Any]
@@ -37,6 +38,7 @@ class Sums:
     count: int
     width: int
     blank: bool
+    every: int = 1
 
     @functools.cached_property
     def make_block(self) -> Callable[[], ctypes.Array[ctypes.c_int64]]:
@@ -46,7 +48,7 @@ class Sums:
         units = self.arrays * parts
         seconds = self.arrays * (self.size + self.count) * self.width * self.dtype.itemsize * SECONDS_PER_BYTE
         grain = max(1, int(units * CHUNK_SECONDS / seconds))
-        sizes = (self.size, self.count, self.width, parts, step, int(self.blank))
+        sizes = (self.size, self.count, self.width, parts, step, int(self.blank), self.every)
         words = (_function(self.dtype), 0, units, grain, 0, 0, 0, 0, 0, *sizes)
         kind = ctypes.c_int64 * len(words)
         return functools.partial(kind.from_buffer_copy, bytes(kind(*words)))

@@ -16,6 +16,7 @@ from jitgrad.ops.table import OPS
 from jitgrad.runtime.plan import Operand
 
 Array = np.ndarray[Any, Any]
+Layout = tuple[tuple[int, ...], int]  # strides of a view of a buffer and where it starts, in bytes
 
 
 def product_layout(
@@ -43,24 +44,39 @@ def segment_layout(
 ) -> tuple[Any, ...] | None:
     """Return what `scatter.Sums` takes for a node whose arguments are views of buffers.
 
-    It is None where the sum is left to NumPy: of other numbers, of views that are not contiguous, of nothing.
+    It is None where the sum is left to NumPy: of other numbers, of views that are not contiguous but for
+    rows that are repeated, of nothing.
     """
     if node.op is not segment_sum or node.dtype not in DTYPES or any(b.op is LITERAL for b in buffers):
         return None
     x, index = node.args
-    for arg, buffer, operand in zip(node.args, buffers, operands, strict=True):
-        steps = tuple(step * arg.dtype.itemsize for step in row_strides(arg.shape))
-        if not arg.aval.size or _layout(buffer, operand, strides) != (steps, 0):
-            return None
+    if not x.aval.size or not index.aval.size:
+        return None
+    rows, places = (_layout(b, operand, strides) for b, operand in zip(buffers, operands, strict=True))
     axis, size = node.param("axis"), node.param("size")
+    every = _repeats(x, axis, index.ndim, rows)
+    if every is None or places != (_steps(index.shape, index.dtype), 0):
+        return None
     arrays, width = math.prod(x.shape[:axis]), math.prod(x.shape[axis + index.ndim :])
-    return node.dtype, arrays, size, index.aval.size, width, True
+    return node.dtype, arrays, size, index.aval.size, width, True, every
 
 
-def _layout(
-    buffer: Node, operand: Operand, strides: Mapping[Node, tuple[int, ...]]
-) -> tuple[tuple[int, ...], int] | None:
-    """Strides of a view of a buffer and where it starts, in bytes; None if it is no view but a copy."""
+def _repeats(x: Node, axis: int, axes: int, layout: Layout | None) -> int | None:
+    """How often each row in memory stands in x: along the last of some axes it may be the same row."""
+    for last in range(axis + axes, axis - 1, -1):
+        inside = _steps((*x.shape[:last], *x.shape[axis + axes :]), x.dtype)
+        if layout == ((*inside[:last], *(0,) * (axis + axes - last), *inside[last:]), 0):
+            return math.prod(x.shape[last : axis + axes])
+    return None
+
+
+def _steps(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
+    """The strides in bytes of a C-contiguous array."""
+    return tuple(step * dtype.itemsize for step in row_strides(shape))
+
+
+def _layout(buffer: Node, operand: Operand, strides: Mapping[Node, tuple[int, ...]]) -> Layout | None:
+    """The layout of a view of a buffer; None if it is no view but a copy."""
     array = _stand_in(buffer, strides.get(buffer))
     seen = array
     for name, params in operand.views:

@@ -67,7 +67,7 @@ class Product:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSum:
-    """Sums of the rows in `rows` by the numbers in `index`, both C-contiguous.
+    """Sums of the rows in `rows`, which may stand for several each, by the numbers in `index`.
 
     `layout` is what `jitgrad.machine.scatter.Sums` takes.
     """

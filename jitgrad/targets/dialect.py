@@ -183,6 +183,9 @@ def turn_in(rows: Span, starts: Span, n: int, out: Span) -> None:
         out.array(lane, (n - 1) * COLUMN_BLOCK + 1)[::COLUMN_BLOCK] = rows.array(starts[lane], n)
 
 
+gather_in = turn_in  # where the rows of the next block cannot be foreseen
+
+
 def turn_out(values: Span, n: int, lanes: int, out: Span) -> None:
     """Write the first lanes as rows of n elements, one after another."""
     for lane in range(lanes):

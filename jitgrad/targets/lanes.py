@@ -6,6 +6,7 @@ from jitgrad.ir import LITERAL, Node
 from jitgrad.lower import varies
 from jitgrad.ops.reductions import COLUMN_BLOCK, FEW, LANES, identity
 from jitgrad.program import INDEX, INSIDE, LOAD, STRIDED, Kernel, Store, guards
+from jitgrad.targets.memory import LINE
 from jitgrad.targets.printer import Printer
 from jitgrad.targets.rows import DEAR, LONGEST, row_bytes
 from jitgrad.targets.source import Source, combined, expression
@@ -15,6 +16,7 @@ Strides = tuple[int, ...]
 
 WIDTH = COLUMN_BLOCK
 FEWEST = 8  # rows side by side that are worth it
+LONGEST_REDUCED_ONCE = 128
 WHOLE = 1 << 16  # for quotients below WIDTH
 
 
@@ -40,8 +42,9 @@ def suits(kernel: Kernel) -> bool:
 
 def _longest(kernel: Kernel) -> int:
     """The bytes up to which rows are short: one reduction alone waits for memory more than for its order."""
-    stages = sum(n.op.kind in ("reduce", "scan") for n in kernel.body)
-    return LONGEST if stages > 1 else LONGEST // 2
+    if sum(n.op.kind in ("reduce", "scan") for n in kernel.body) > 1:
+        return LONGEST
+    return LONGEST // 2 if any(s.level == "columns" for s in kernel.stores) else LONGEST_REDUCED_ONCE
 
 
 def _work_on_rows(kernel: Kernel) -> int:
@@ -63,7 +66,8 @@ def _few(kernel: Kernel) -> bool:
 class LanePrinter(Printer):
     """Prints loops over lanes `l`, one lane a row; a value of a row is an array over the lanes.
 
-    Rows that lie in memory one after another are read and written by whole blocks. Lanes without a row
+    Rows that lie in memory one after another are read and written by whole blocks. Where they stay upright,
+    elements are computed along each row, and only what is reduced becomes lanes. Lanes without a row
     do what the last row does, or compute something that nobody reads.
     """
 
@@ -74,20 +78,34 @@ class LanePrinter(Printer):
         self.few = _few(kernel)
         self.steps = self.plan.columns and self.after_run
         self.depth = 3 if self.steps else 2
+        turned = {n for n in self.plan.body if n in self.plan.inner and self._lies_in_rows(n)}
+        self.upright = self._stays_upright(len(turned))
+        self.turned = set() if self.upright else turned
         # Whether lane l stands l strides after the first one; else each lane knows where its row is.
         self.evenly = len(kernel.domain) == 2 and not any(
-            n.op is LOAD and n.param("dynamic") for n in self.plan.body
+            n.op is LOAD and n.param("dynamic") for n in self.plan.body if n not in self.turned
         )
-        self.turned = {n for n in self.plan.body if n in self.plan.inner and self._lies_in_rows(n)}
         self.ready: set[Node] = set()
 
-    @staticmethod
-    def _lies_in_rows(node: Node) -> bool:
-        """Whether it loads rows whose elements lie side by side."""
-        if node.op is not LOAD or node.args:
+    def _stays_upright(self, loads: int) -> bool:
+        """Whether loops over elements run along the rows, and only what is reduced is turned into lanes.
+
+        Not where more is reduced than is read and written, or dear operations would not fill their vectors.
+        """
+        if self.plan.columns or any(n.op.kind == "scan" for n in self.plan.body):
+            return False
+        dear = sum(n.op.cost for n in self.plan.inner) >= DEAR
+        if dear and row_bytes(self.kernel) % LINE:
+            return False
+        reduced = {a for n in self.plan.body if n.op.kind == "reduce" for a in n.args}
+        return len(reduced) < loads + sum(s.level == "element" for s in self.kernel.stores)
+
+    def _lies_in_rows(self, node: Node) -> bool:
+        """Whether it loads rows whose elements lie side by side, wherever each row begins."""
+        if node.op is not LOAD or guards(node) or any(arg in self.plan.inner for arg in node.args):
             return False
         *outer, inner = node.param("strides")
-        return inner == 1 and any(outer)
+        return inner == 1 and (any(outer) or bool(node.args))
 
     def _shared(self) -> set[Node]:
         """The values of rows that are read outside of the loop over lanes that computes them."""
@@ -284,6 +302,9 @@ class LanePrinter(Printer):
     def _loop(self, n: str, loop: int) -> None:
         stores = self.plan.element_stores(loop)
         nodes = self.plan.loops[loop]
+        if self.upright:
+            self._along(n, loop, stores)
+            return
         self._turn_in(n, nodes)
         direct = [s for s in stores if s.level == "columns" and (self.few or self.steps)]
         kept = [*self.plan.writes(loop), *(s.value for s in stores if s not in direct)]
@@ -302,8 +323,20 @@ class LanePrinter(Printer):
             if node in self.turned and node not in self.ready:
                 self.ready.add(node)
                 rows = self._pointer(self._input(node), self._start(node))
-                begins = self._begins(node.param("strides")[:-1])
-                self._write(self.depth, f"turn_in({rows}, {begins}, {n}, {self._temp(node)})")
+                turn, begins = "turn_in", self._begins(node.param("strides")[:-1])
+                if node.args:
+                    turn, begins = "gather_in", self._named(node)
+                self._write(self.depth, f"{turn}({rows}, {begins}, {n}, {self._temp(node)})")
+
+    def _named(self, node: Node) -> str:
+        """Where the rows begin that a value of each row names; a lane without a row reads the last one's."""
+        begins = self.names.parameter(("begins", node), "o", "temp", "int64", WIDTH)
+        outer = node.param("strides")[:-1]
+        terms = [f"{self._begins(outer)}[l]"] if any(outer) else []
+        self._write(self.depth, f"for k in range({WIDTH}):")
+        self._write(self.depth + 1, "l = minimum(k, m - 1)")
+        self._write(self.depth + 1, f"{begins}[k] = {' + '.join(terms + self._dynamic(node, {}))}")
+        return begins
 
     def _elements(self, n: str, loop: int, written: list[Node], direct: list[Store]) -> None:
         read = self.turned | self.plan.read[loop]
@@ -321,6 +354,38 @@ class LanePrinter(Printer):
             self._write(self.depth + 2, f"{self._element(node)} = {self._arg(node, inside)}")
         for store in direct:
             self._write(self.depth + 2, self._column(store, self._arg(store.value, inside)))
+
+    def _along(self, n: str, loop: int, stores: list[Store]) -> None:
+        """A loop along each row, one row after another."""
+        written = [node for node in self.plan.writes(loop) if node not in self.ready]
+        self.ready.update(written)
+        if not written and not stores:
+            return
+        nodes, read = self.plan.loops[loop], self.plan.read[loop]
+        self._prepare([node for node in nodes if node not in read])
+        targets = {store: self._pointer(self._output(store), f"first * {n}") for store in stores}
+        self._write(self.depth, "for l in range(m):")
+        self._write(self.depth + 1, f"for i in few({n}):")
+        inside: dict[Node, str] = {}
+        for node in nodes:
+            text = f"{self._temp(node)}[l * {n} + i]" if node in read else self._text(node, inside)
+            inside[node] = self._assign(self.depth + 2, text)
+        for node in written:
+            self._write(self.depth + 2, f"{self._temp(node)}[l * {n} + i] = {self._arg(node, inside)}")
+        for store, target in targets.items():
+            self._write(self.depth + 2, f"{target}[l * {n} + i] = {self._arg(store.value, inside)}")
+
+    def _in_lanes(self, node: Node, n: str) -> str:
+        """The rows of a value as lanes."""
+        if not self.upright:
+            return self._temp(node)
+        size = WIDTH * rounded(self.kernel.domain[-1])
+        turned = self.names.parameter(("lanes", node.dtype), "t", "temp", node.dtype, size)
+        begins = self.names.parameter("begins", "o", "temp", "int64", WIDTH)
+        self._write(self.depth, f"for l in range({WIDTH}):")
+        self._write(self.depth + 1, f"{begins}[l] = l * {n}")
+        self._write(self.depth, f"gather_in({self._temp(node)}, {begins}, {n}, {turned})")
+        return turned
 
     def _column(self, store: Store, value: str) -> str:
         """One element to the columns: to all rows of few columns, or to the total of a block."""
@@ -346,7 +411,8 @@ class LanePrinter(Printer):
             (x,) = node.args
             size = WIDTH * self.kernel.domain[-1]
             work = self.names.parameter(("tree", x.dtype), "w", "temp", x.dtype, size)
-            self._write(self.depth, f"{node.op.name}_lanes({self._temp(x)}, {n}, {work}, {self._lane(node)})")
+            values = self._in_lanes(x, n)
+            self._write(self.depth, f"{node.op.name}_lanes({values}, {n}, {work}, {self._lane(node)})")
         for store in [] if self.few or self.steps else self._columns():
             if self.plan.stage[store.value] == loop:
                 assert store.op is not None
@@ -391,13 +457,18 @@ class LanePrinter(Printer):
                 self._position(node)
 
     def _load(self, node: Node, inside: dict[Node, str]) -> str:
-        terms = self._steps(node)
-        for place, (index, scale) in enumerate(zip(node.args, node.param("dynamic"), strict=False)):
-            factor = "" if scale == 1 else f" * {self.names.size(('dynamic', node.params, place), scale)}"
-            terms.append(f"{self._arg(index, inside)}{factor}")
+        terms = self._steps(node) + self._dynamic(node, inside)
         text = f"{self._pointer(self._input(node), self._start(node))}[{' + '.join(terms) or '0'}]"
         conditions = [self._arg(g, inside) for g in guards(node)]
         return self.guarded(text, conditions, node.dtype)
+
+    def _dynamic(self, node: Node, inside: dict[Node, str]) -> list[str]:
+        """How far the values are from there that name a position."""
+        terms = []
+        for place, (index, scale) in enumerate(zip(node.args, node.param("dynamic"), strict=False)):
+            factor = "" if scale == 1 else f" * {self.names.size(('dynamic', node.params, place), scale)}"
+            terms.append(f"{self._arg(index, inside)}{factor}")
+        return terms
 
     def _start(self, node: Node) -> str:
         """Where the first lane's row begins, or all rows of the array."""

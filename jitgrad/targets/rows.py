@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from jitgrad.ir import LITERAL, Node, toposort
+from jitgrad.lower import varies
 from jitgrad.ops.reductions import BLOCK, COLUMN_BLOCK, FEW, identity
 from jitgrad.program import INDEX, INSIDE, LOAD, Kernel, Store, guards, runs_down
 from jitgrad.targets.interior import Interior, interior, simplified
@@ -17,8 +18,9 @@ DEAR = 12  # the cost of operations that are worth vectors that are not full
 
 
 def row_bytes(kernel: Kernel) -> int:
-    """What a row takes where all elements are as wide as the widest that the kernel works on."""
-    sizes = [n.dtype.itemsize for n in kernel.body if n.op is not INDEX]
+    """What a row takes where all elements are as wide as the widest of them."""
+    inner = varies(kernel.body, len(kernel.domain) - 1)
+    sizes = [n.dtype.itemsize for n in inner if n.op is not INDEX]
     return kernel.domain[-1] * max(sizes, default=kernel.targets[0].dtype.itemsize)
 
 
@@ -129,7 +131,7 @@ class RowPrinter(Printer):
         columns = any(s.level == "columns" for s in self.plan.element_stores(loop))
         waits = columns or self.plan.reductions(loop)
         light = waits and sum(node.op.cost for node in self.plan.loops[loop]) < DEAR
-        short = row_bytes(self.kernel) <= LONGEST and not self.plan.in_blocks
+        short = not self.plan.in_blocks and row_bytes(self.kernel) <= LONGEST
         return "few" if short and not light else "range"
 
     def _around(self, depth: int, n: str, loop: int, outputs: dict[Store, str], inside: Interior) -> None:

@@ -61,9 +61,19 @@ def rows_of(values: Span, first: Value, begin: Value) -> list[Value]:
 
 def turn_in(rows: Span, starts: Span, n: Value, out: Span) -> None:
     """Read the n elements of COLUMN_BLOCK rows, which begin at `starts`, into lanes."""
+    places = replace(starts, kind=WORD)
+    _turn_in(rows, places, n, out, places[COLUMN_BLOCK - 1] - places[0] + places[1] - places[0])
+
+
+def gather_in(rows: Span, starts: Span, n: Value, out: Span) -> None:
+    """Do the same for rows of which nothing tells where those of the next block begin."""
+    _turn_in(rows, replace(starts, kind=WORD), n, out, None)
+
+
+def _turn_in(rows: Span, places: Span, n: Value, out: Span, ahead: Value | None) -> None:
+    """Read rows into lanes, and ask for those that lie `ahead`."""
     side = side_of(rows.kind)
-    places, target = replace(starts, kind=WORD), out.vectors(side)
-    ahead = places[COLUMN_BLOCK - 1] - places[0] + places[1] - places[0]
+    target = out.vectors(side)
     with (
         counted(rows.builder, 0, COLUMN_BLOCK // side) as group,
         counted(rows.builder, 0, squares(n, side)) as square,
@@ -75,7 +85,8 @@ def turn_in(rows: Span, starts: Span, n: Value, out: Span) -> None:
         for k in range(side):
             row = rows.offset(places[first + k] + begin)
             found.append(here.load(row, nothing))
-            _prefetch(row.offset(ahead))
+            if ahead is not None:
+                _prefetch(row.offset(ahead))
         for k, vector in enumerate(transposed(found)):
             target[(begin + k) * COLUMN_BLOCK + first] = vector
 
@@ -104,5 +115,6 @@ def turn_out(values: Span, n: Value, lanes: Value, out: Span) -> None:
 
 FORMS: dict[str, tuple[Any, tuple[bool, ...]]] = {
     "turn_in": (turn_in, (True, True, False, True)),
+    "gather_in": (gather_in, (True, True, False, True)),
     "turn_out": (turn_out, (True, False, False, True)),
 }

@@ -133,16 +133,18 @@ def {{op}}_{{form}}({{operands}}, out, count):
 
 # A row's number by a product: exact while places * 32 stay below the whole.
 WHOLE = 1 << 22
-TURNS = {
-    "turn_in": f"""
-def turn_in(rows, starts, n, out):
+TURN_IN = f"""
+def {{name}}(rows, starts, n, out):
     inverse = {WHOLE} // n + 1
     for place in each(n * {COLUMN_BLOCK}):
         row = place * inverse // {WHOLE}
         i = place - row * n
         out[i * {COLUMN_BLOCK} + row] = rows[starts[row] + i]
     sync()
-""",
+"""
+TURNS = {
+    "turn_in": TURN_IN.format(name="turn_in"),
+    "gather_in": TURN_IN.format(name="gather_in"),
     "turn_out": f"""
 def turn_out(values, n, lanes, out):
     inverse = {WHOLE} // n + 1
