@@ -22,8 +22,9 @@ from compare import Array
 from jitgrad.machine import native
 from jitgrad.targets.cpu import words
 from jitgrad.targets.cuda.device import WARP
-from jitgrad.targets.cuda.frontend import llvm_ir
+from jitgrad.targets.cuda.frontend import Form, llvm_ir
 from jitgrad.targets.cuda.grids import Grid
+from jitgrad.targets.source import Parameter
 from jitgrad.vmath import library
 
 MOST_THREADS = 64  # of a block
@@ -121,10 +122,10 @@ def reduced(grid: Grid) -> Grid:
 
 
 @functools.cache
-def _compiled(text: str, grid: Grid) -> Any:
-    """The address of what runs one thread."""
+def thread_function(text: str, parameters: tuple[Parameter, ...], form: Form) -> Any:
+    """What runs one thread of a grid, given the addresses of its context and of the argument block."""
     symbol = f"grid{next(_numbers)}"
-    ir = llvm_ir(text, grid.parameters, grid.form, symbol, "<grid>")
+    ir = llvm_ir(text, parameters, form, symbol, "<grid>")
     for old, new in REPLACED.items():
         ir = ir.replace(old, new)
     ir = re.sub(r'^declare .*@"gpu\..*$', "", ir, flags=re.MULTILINE)
@@ -133,7 +134,7 @@ def _compiled(text: str, grid: Grid) -> Any:
         rf"\1internal \2 [{SHARED_BYTES} x i8] zeroinitializer, align 64",
         ir,
     ).replace("[0 x i8] addrspace(3)*", "ptr addrspace(3)")
-    kinds = ["i64", "i64", "ptr", *(["ptr" if _is_array(p) else "i64" for p in grid.parameters])]
+    kinds = ["i64", "i64", "ptr", *(["ptr" if _is_array(p) else "i64" for p in parameters])]
     loads, given = [], []
     for place, kind in enumerate(kinds):
         loads.append(f"  %a{place} = getelementptr i64, ptr %arguments, i64 {place}")
@@ -146,14 +147,14 @@ def _compiled(text: str, grid: Grid) -> Any:
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(address)
 
 
-def _is_array(parameter: Any) -> bool:
+def _is_array(parameter: Parameter) -> bool:
     return parameter.kind in ("input", "output", "work")
 
 
 def run_grid(grid: Grid, arrays: Mapping[str, Array], blocks: int = 2, columns: int = 2) -> None:
     """Run a grid of so many blocks, in so many columns where it is spread, on `arrays` by name."""
     form = grid.form
-    function = _compiled(grid.text, grid)
+    function = thread_function(grid.text, grid.parameters, form)
     groups = blocks * (form.block // form.threads)
     scratch = np.zeros(groups * grid.temporary_bytes + 64, np.uint8)
     offsets = grid.offsets()
@@ -164,13 +165,17 @@ def run_grid(grid: Grid, arrays: Mapping[str, Array], blocks: int = 2, columns: 
         else:
             content.append(offsets[p.name] if p.kind == "temp" else words(p))
     block = (ctypes.c_int64 * len(content))(*content)
-    columns = columns if form.spread else 1
+    run_blocks(function, ctypes.addressof(block), form.block, blocks, columns if form.spread else 1)
+
+
+def run_blocks(function: Any, arguments: int, threads: int, blocks: int, columns: int) -> None:
+    """Run all blocks of a grid, one after another, on the argument block at an address."""
     with _one_grid:
         for x, y in itertools.product(range(blocks), range(columns)):
-            _run_block(function, block, form.block, (x, y, blocks, columns))
+            _run_block(function, arguments, threads, (x, y, blocks, columns))
 
 
-def _run_block(function: Any, block: Any, threads: int, numbers: tuple[int, int, int, int]) -> None:
+def _run_block(function: Any, arguments: int, threads: int, numbers: tuple[int, int, int, int]) -> None:
     barriers = [ctypes.create_string_buffer(64) for _ in range(1 + threads // WARP)]
     for barrier, count in zip(barriers, [threads, *[WARP] * (threads // WARP)], strict=True):
         assert _libc.pthread_barrier_init(barrier, None, count) == 0
@@ -184,5 +189,4 @@ def _run_block(function: Any, block: Any, threads: int, numbers: tuple[int, int,
         )
         for thread in range(threads)
     ]
-    address = ctypes.addressof(block)
-    list(_pool.map(lambda context: function(ctypes.addressof(context), address), contexts))
+    list(_pool.map(lambda context: function(ctypes.addressof(context), arguments), contexts))

@@ -161,7 +161,7 @@ class _Binding:
 
     def call(self, step: LibraryCall) -> None:
         operands = ", ".join(map(self.operand, step.operands))
-        self.lines.append(f"v{step.slot} = {self.bind('call', _library_call(step))}({operands})")
+        self.lines.append(f"v{step.slot} = {self.bind('call', library_call(step))}({operands})")
 
     def operand(self, operand: Operand) -> str:
         return self.bind("constant", operand.constant) if operand.slot is None else f"v{operand.slot}"
@@ -201,7 +201,8 @@ def _contiguous(view: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda array: np.ascontiguousarray(view(array))
 
 
-def _library_call(step: LibraryCall) -> Callable[..., Any]:
+def library_call(step: LibraryCall) -> Callable[..., Any]:
+    """Return the function of arrays that a library call is; its errors name the user's line."""
     params, dtype, function, where = dict(step.params), step.dtype, OPS[step.op].numpy, step.where
     views = [_view(operand.views) for operand in step.operands]
 

@@ -77,7 +77,7 @@ class Compiled:
         fastmath: bool,
     ) -> None:
         self.graph = graph
-        self.program = fuse(graph, _element_strides(graph, strides))
+        self.program = fuse(graph, element_strides(graph, strides))
         emitted = _emitted(self.program.steps, fastmath)
         planner = _Planner(self.program, emitted, donated)
         self.plan = planner.plan()
@@ -116,7 +116,8 @@ def compile_fast(
     return Compiled(graph, strides, donated, fastmath=True)
 
 
-def _element_strides(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> dict[Node, tuple[int, ...]]:
+def element_strides(graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> dict[Node, tuple[int, ...]]:
+    """Return the strides, in elements, of the inputs and captured arrays that are not C-contiguous."""
     found = {}
     for node, given in zip(graph.inputs, strides, strict=True):
         if given is not None:

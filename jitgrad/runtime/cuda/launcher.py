@@ -60,8 +60,6 @@ class Launches:
 @functools.cache
 def _launch() -> Callable[[int, int, int, int], int]:
     text = (Path(__file__).parent / "launch.ll").read_text()
-    found = code.load(
-        code.key_of(text), [_SYMBOL], "launcher", lambda: (text, native.compile_written(text))
-    )
+    found = code.load(code.key_of(text), [_SYMBOL], "launcher", lambda: (text, native.compile_written(text)))
     kinds = (ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
     return ctypes.CFUNCTYPE(*kinds)(found.addresses[_SYMBOL])

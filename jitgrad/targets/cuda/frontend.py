@@ -377,7 +377,7 @@ def _assigned_again(function: ast.FunctionDef) -> set[str]:
 
 
 def sizes_of_steps(function: ast.FunctionDef) -> set[str]:
-    """Return the names in the distances between the beginnings of rows, which are multiples in aligned form."""
+    """Return the names in the distances between rows, which are multiples in aligned form."""
     return {
         name.id
         for node in ast.walk(function)

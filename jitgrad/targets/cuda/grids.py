@@ -40,12 +40,14 @@ class Grid:
     """One launch: a module's function `kernel`, or `finish`, over so many units.
 
     The values of `parameters` are as in `jitgrad.targets.source`, but for work arrays, which are `Work`s.
+    A unit has `length` elements.
     """
 
     text: str
     parameters: tuple[Parameter, ...]
     units: int
     form: Form
+    length: int = 1
 
     @property
     def temporary_bytes(self) -> int:
@@ -109,7 +111,7 @@ def _grid(entry: ast.FunctionDef, parameters: Mapping[str, Parameter], units: in
 
 
 def _main(kernel: Kernel, entry: ast.FunctionDef, parameters: Mapping[str, Parameter], units: int) -> Grid:
-    grid = _grid(entry, parameters, units, Form())
+    grid = replace(_grid(entry, parameters, units, Form()), length=kernel.domain[-1])
     if lanes.suits(kernel):
         return _packed(grid, WARP)
     elements = min(kernel.domain[-1], BLOCK if len(kernel.domain) == 1 else kernel.domain[-1])
@@ -195,7 +197,7 @@ def _level(op: str, source: Parameter, target: Parameter, sizes: Mapping[str, in
     (entry,) = ast.parse(LEVEL.format(op=op, block=COLUMN_BLOCK)).body
     assert isinstance(entry, ast.FunctionDef)
     threads = min(USUAL_BLOCK, _power_of_two(max(WARP, sizes["n"])))
-    return _grid(entry, parameters, units, Form(threads, threads))
+    return replace(_grid(entry, parameters, units, Form(threads, threads)), length=sizes["n"])
 
 
 def _blocks(rows: int) -> int:
