@@ -27,6 +27,7 @@ FLOATS = ("float32", "float64")
 SHAPES = (
     *((1, 1, 1), (2, 3, 4), (4, 5, 32), (8, 16, 16), (12, 7, 33), (13, BLOCK, 17), (30, BLOCK + 1, 65)),
     *((64, 64, 64), (100, 2 * BLOCK + 5, 10), (300, 200, 300), (700, 40, 600), (5, 3000, 3)),
+    *((50, 4, 4), (300, 3, 16), (400, 10, 10), (20, 600, 3), (20, 600, 2), (60, 5, 1), (33, 8, 1)),
     *((1, 33, 300), (1, 9000, 5), (200, 31, 1), (130, 9000, 1), (1, 20_000, 1), (1, 3, 1), (7, 1, 1)),
 )
 
@@ -193,6 +194,19 @@ def test_batches_lie_in_memory_in_any_order(order: tuple[int, ...], dtype: str) 
     assert_same_bits(
         [products.multiply(moved, repeated)], [products.multiply(x, repeated.copy())], "strides 0"
     )
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("rows, inner, columns", [(4, 4, 4), (3, 3, 1), (1, 5, 3), (17, 5, 20)])
+def test_many_small_matrices_do_not_depend_on_their_place(
+    rows: int, inner: int, columns: int, dtype: str
+) -> None:
+    x, y = drawn(dtype, 41, 53, rows, inner), drawn(dtype, 53, 41, inner, columns)
+    result = products.multiply(x, y.swapaxes(0, 1))
+    for i, j in ((0, 0), (0, 52), (20, 26), (40, 0), (40, 52)):
+        assert_same_bits([result[i, j]], [products.multiply(x[i, j].copy(), y[j, i].copy())], f"{i} {j}")
+    np.testing.assert_allclose(result, np.matmul(x, y.swapaxes(0, 1)), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)

@@ -10,10 +10,11 @@ import numpy as np
 WORDS = (
     *("x", "y", "out", "x_start", "y_start", "rows", "inner", "columns"),
     *("x_row", "x_inner", "y_inner", "y_column", "x_batch", "y_batch", "x_outer", "y_outer", "batch"),
-    *("tile_rows", "tile_columns", "tiles_across", "tiles", "pack_x", "pack_y"),
+    *("out_row", "out_column"),
+    *("tile_rows", "tile_columns", "tiles_across", "tiles_down", "pack_x", "pack_y", "in_place"),
 )
-"""The arguments. Starts and strides are in elements; unit u is of matrix ``u // tiles``, whose place in the
-two batch axes is that number divided by `batch`, and the rest."""
+"""The arguments. Starts and strides are in elements. The digits of a unit's number, the lowest first, are the
+tile's place across and down in its matrix, and the matrix's in the two batch axes."""
 
 POINTERS = 3
 BLOCK = 256

@@ -28,6 +28,8 @@ SECONDS_PER_TERM_BYTE = (
     5e-12  # of a matrix times a matrix, for each byte of an element: 100 GFLOP/s in float32
 )
 SECONDS_PER_BYTE = 15e-12  # of a matrix times a vector
+SECONDS_PER_ELEMENT_BYTE = 30e-12  # of operands and result
+SECONDS_PER_MATRIX = 15e-9
 PARALLEL_SECONDS = 25e-6  # below this, waking a second thread (6 to 8 us) brings little
 CHUNK_SECONDS = 10e-6
 HOLD_GIL_SECONDS = 4e-6
@@ -40,6 +42,9 @@ UNITS = 16  # tiles that are enough to be shared out
 # A copy of an operand pays once so many columns or rows of the other one meet it.
 COLUMNS_FOR_COPY = 64
 ROWS_FOR_COPY = 48
+ROWS_IN_PLACE = 16  # so few, of so few columns that one vector holds them, that nothing is copied
+FEW = 4  # columns fill a vector so badly that rows had better lie along it
+CLOSE_BYTES = 16384  # within which an operand stays in the fastest cache as it lies
 ALIASING_BYTES = 4096  # rows that lie so far apart evict one another from the fastest cache
 
 
@@ -136,9 +141,9 @@ def plan(
     y = _Operand.of(y_shape, y_strides, y_start, dtype.itemsize, of_vector)
     if len(_batch_axes(x, y)) > 2:
         x, y = (_Operand.copy(shape, dtype.itemsize) for shape in (x_shape, y_shape))
-    swapped = x_shape[-2] == 1 < y_shape[-1]
+    swapped = _swapped(x_shape, y_shape, dtype)
     first, second = (y.transposed(), x.transposed()) if swapped else (x, y)
-    words, seconds = _words(first, second, dtype)
+    words, seconds = _words(first, second, dtype, swapped)
     kind = ctypes.c_int64 * len(words)
     return Product(
         shape=(*x_shape[:-1], y_shape[-1]),
@@ -191,53 +196,69 @@ def _batch_axes(x: _Operand, y: _Operand) -> list[Ints]:
     return axes
 
 
-def _words(x: _Operand, y: _Operand, dtype: np.dtype[Any]) -> tuple[Ints, float]:
+def _swapped(x_shape: Ints, y_shape: Ints, dtype: np.dtype[Any]) -> bool:
+    """Whether to multiply the transposes: rows then lie along vectors, which few columns would not fill."""
+    (rows, inner), columns = x_shape[-2:], y_shape[-1]
+    lanes = _registers(dtype).lanes
+    return rows == 1 < columns or (1 < columns <= lanes // FEW and inner > rows >= lanes)
+
+
+def _words(x: _Operand, y: _Operand, dtype: np.dtype[Any], swapped: bool) -> tuple[Ints, float]:
     """The launcher's block, and about how long it takes on one thread."""
     (rows, inner), columns = x.shape[-2:], y.shape[-1]
     (_, x_outer, y_outer), (batch, x_batch, y_batch) = [(1, 0, 0), (1, 0, 0), *_batch_axes(x, y)][-2:]
     count = math.prod(x.shape[:-2])
-    if columns == 1:
-        scratch, tile = 0, (ROW_BYTES // dtype.itemsize, 1)
-        seconds = count * rows * inner * dtype.itemsize * SECONDS_PER_BYTE
-    else:
-        seconds = count * rows * inner * columns * dtype.itemsize * SECONDS_PER_TERM_BYTE
-        tile = _tile(count, rows, columns, dtype, seconds)
-        scratch = _registers(dtype).scratch_bytes(tile[1])
+    of_vector, itemsize, registers = columns == 1, dtype.itemsize, _registers(dtype)
+    seconds = count * _seconds(rows, inner, columns, itemsize)
+    tile = (ROW_BYTES // itemsize, 1) if of_vector else _tile(count, rows, columns, dtype, seconds)
     down, across = -(-rows // tile[0]), -(-columns // tile[1])
+    reach = inner * abs(y.strides[-2]) * itemsize
+    in_place = y.strides[-1] == 1 and rows <= ROWS_IN_PLACE and columns <= registers.lanes > 16 // itemsize
+    scratch = 0 if of_vector or in_place else registers.scratch_bytes(tile[1])
     arguments = {
         **{"x_start": x.start, "y_start": y.start, "rows": rows, "inner": inner, "columns": columns},
         **{"x_row": x.strides[-2], "x_inner": x.strides[-1]},
         **{"y_inner": y.strides[-2], "y_column": y.strides[-1]},
+        **{"out_row": 1 if swapped else columns, "out_column": rows if swapped else 1},
         **{"x_batch": x_batch, "y_batch": y_batch, "x_outer": x_outer, "y_outer": y_outer, "batch": batch},
-        **{"tile_rows": tile[0], "tile_columns": tile[1], "tiles_across": across, "tiles": down * across},
-        **{
-            "pack_x": int(_apart(x, tile[1], dtype)),
-            "pack_y": int(tile[0] > ROWS_FOR_COPY or y.strides[-1] != 1),
-        },
+        **{"tile_rows": tile[0], "tile_columns": tile[1]},
+        **{"tiles_across": max(1, across), "tiles_down": max(1, down)},
+        "pack_x": int(_apart(x, tile[1], dtype)),
+        "pack_y": int(y.strides[-1] != 1 or (tile[0] > ROWS_FOR_COPY and reach > CLOSE_BYTES)),
+        "in_place": int(in_place),
     }
     units = count * down * across
     grain = max(1, units)
     if seconds >= PARALLEL_SECONDS:
         grain = max(1, int(units * CHUNK_SECONDS / seconds))
-    kernel = _function(dtype, columns == 1)
+    kernel = _function(dtype, of_vector)
     words = (kernel, 0, units, grain, 0, scratch, *(arguments.get(name, 0) for name in WORDS))
     return words, seconds
 
 
+def _seconds(rows: int, inner: int, columns: int, itemsize: int) -> float:
+    """About how long one product takes on one thread."""
+    terms = rows * inner * columns * (SECONDS_PER_BYTE if columns == 1 else SECONDS_PER_TERM_BYTE)
+    elements = rows * inner + inner * columns + rows * columns
+    return SECONDS_PER_MATRIX + (terms + elements * SECONDS_PER_ELEMENT_BYTE) * itemsize
+
+
 def _apart(x: _Operand, columns: int, dtype: np.dtype[Any]) -> bool:
     """Whether rows of x are read so often, or so evict one another from the cache, that a copy pays."""
-    apart = x.strides[-2] * dtype.itemsize % ALIASING_BYTES
-    return columns > COLUMNS_FOR_COPY or apart < 64
+    apart = abs(x.strides[-2]) * dtype.itemsize
+    return columns > COLUMNS_FOR_COPY or (apart >= ALIASING_BYTES and apart % ALIASING_BYTES < 64)
 
 
 def _tile(count: int, rows: int, columns: int, dtype: np.dtype[Any], seconds: float) -> tuple[int, int]:
     """Rows and columns of the tiles: large ones, unless they are too few to be shared between threads."""
     registers, tile = _registers(dtype), (0, 0)
     for most_rows, most_columns in TILES:
-        down, across = -(-rows // most_rows), -(-columns // most_columns)
+        across = -(-columns // most_columns)
+        width = _even(columns, across, registers.columns)
+        down = -(-rows // (most_rows * max(1, most_columns // width)))
         if tile != (0, 0) and seconds < CHUNK_SECONDS * count * down * across:
             break
-        tile = _even(rows, down, registers.rows), _even(columns, across, registers.columns)
+        tile = _even(rows, down, registers.rows), width
         if count * down * across >= UNITS:
             break
     return tile
