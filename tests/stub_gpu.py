@@ -18,6 +18,7 @@ from jitgrad.runtime.cuda import arrays, driver, execute, modules
 from jitgrad.targets.cuda import grids
 
 ATTRIBUTES = {driver.CAPABILITY_MAJOR: 9, driver.CAPABILITY_MINOR: 0, driver.MULTIPROCESSORS: 2}
+ADDRESS = ctypes.c_void_p
 LAUNCH = ctypes.CFUNCTYPE(
     ctypes.c_int,
     ctypes.c_void_p,
@@ -79,10 +80,21 @@ def stub_cupy() -> ModuleType:
     cupy.asnumpy = lambda array: np.array(array).view(np.ndarray)
     cupy.ascontiguousarray = lambda array: np.ascontiguousarray(array).view(DeviceArray)
     cupy.matmul = lambda x, y: np.matmul(x.view(np.ndarray), y.view(np.ndarray)).view(DeviceArray)
+    cupy.argsort = lambda array, kind: on_device(np.argsort(array, kind=kind))
+    cupy.searchsorted = lambda array, wanted: on_device(np.searchsorted(array, wanted))
+    cupy.arange = lambda count: on_device(np.arange(count))
     cupy.cuda = SimpleNamespace(
         Device=lambda *_: SimpleNamespace(id=0), get_current_stream=lambda: SimpleNamespace(ptr=77)
     )
     return cupy
+
+
+def copied(params: Any) -> tuple[Any, ...]:
+    """What a node of a graph says, and its argument block, which the driver reads at once."""
+    extra = (ctypes.c_void_p * 5).from_address(params.extra)
+    count = ctypes.c_size_t.from_address(extra[3]).value // 8
+    words = list((ctypes.c_int64 * count).from_address(extra[1]))
+    return params.function, tuple(params.grid), tuple(params.block), params.shared_bytes, words
 
 
 class StubDriver:
@@ -94,6 +106,8 @@ class StubDriver:
         self.refuse = 0
         self.images: dict[int, Any] = {}
         self.linked = b""
+        self.nodes: list[Any] = []
+        self.updates = 0
         self.cuLaunchKernel = LAUNCH(self._launch)
 
     def cuInit(self, flags: int) -> int:
@@ -135,6 +149,40 @@ class StubDriver:
     def cuModuleGetFunction(self, function: Any, module: Any, name: bytes) -> int:
         assert name == modules.SYMBOL.encode()
         function._obj.value = module.value
+        return 0
+
+    def cuGraphCreate(self, graph: Any, flags: int) -> int:
+        graph._obj.value = 5
+        return 0
+
+    def cuGraphAddKernelNode(self, node: Any, graph: Any, before: Any, count: Any, params: Any) -> int:
+        assert count.value == len(before or ()) == min(len(self.nodes), 1)
+        assert not before or before[0] == len(self.nodes)
+        self.nodes.append(copied(params._obj))
+        node._obj.value = len(self.nodes)
+        return 0
+
+    def cuGraphInstantiateWithFlags(self, executable: Any, graph: Any, flags: Any) -> int:
+        executable._obj.value = 6
+        return 0
+
+    def cuGraphDestroy(self, graph: Any) -> int:
+        return 0
+
+    def cuGraphExecKernelNodeSetParams(self, executable: Any, node: Any, params: Any) -> int:
+        self.nodes[node.value - 1] = copied(params._obj)
+        self.updates += 1
+        return 0
+
+    def cuGraphLaunch(self, executable: Any, stream: Any) -> int:
+        for function, grid, block, shared, words in self.nodes:
+            size = ctypes.c_size_t(8 * len(words))
+            given = (ctypes.c_int64 * len(words))(*words)
+            entries = (1, ctypes.addressof(given), 2, ctypes.addressof(size), None)
+            extra = ctypes.cast((ADDRESS * 5)(*entries), ctypes.POINTER(ADDRESS))
+            failed = self._launch(function, *grid, *block, shared, stream.value, None, extra)
+            if failed:
+                return failed
         return 0
 
     def _launch(self, function: int, *arguments: Any) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from compare import assert_same_bits, drawn
@@ -9,7 +11,8 @@ from golden_graphs import GOLDEN
 from stub_gpu import StubDriver, on_device, stub_gpu  # noqa: F401
 
 import jitgrad
-from jitgrad.runtime.cuda import execute
+from jitgrad.runtime.cuda import driver, execute
+from jitgrad.runtime.cuda.driver import CudaError
 from jitgrad.runtime.execute import compile_graph
 
 
@@ -28,3 +31,53 @@ def test_golden_programs(name: str, stub_gpu: StubDriver) -> None:  # noqa: F811
         else:
             assert_same_bits([x.view(np.ndarray) for x in got], expected, name)
     assert stub_gpu.launches
+
+
+def assert_like_the_cpu(function: Any, *arrays: Any) -> None:
+    """The same bits from device arrays as from NumPy's."""
+    graph = jitgrad.interpret(function).graph(*arrays)
+    expected = compile_graph(graph)(arrays)
+    got = execute.compile_graph(graph)([on_device(a) for a in arrays])
+    assert_same_bits([x.view(np.ndarray) for x in got], expected, "on the device")
+
+
+@pytest.mark.parametrize("width", [1, 3, 40])
+def test_the_gradient_of_rows_read_at_positions(width: int, stub_gpu: StubDriver) -> None:  # noqa: F811
+    rng = np.random.default_rng(0)
+    table = rng.normal(size=(11, width)).astype(np.float32)
+    index = rng.integers(0, 11, 200)
+
+    def loss(table: Any, index: Any) -> Any:
+        return np.sum(np.tanh(table[index]) ** 2)
+
+    assert_like_the_cpu(jitgrad.value_and_grad(loss), table, index)
+
+
+def test_many_grids_are_a_graph_of_which_only_what_changed_is_told(
+    stub_gpu: StubDriver,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(execute, "REPLAYED", 2)
+    function = jitgrad.value_and_grad(lambda x: np.sum(np.exp(x - np.max(x)) ** 2))
+    arrays = [np.random.default_rng(seed).normal(size=3000) for seed in range(3)]
+    graph = jitgrad.interpret(function).graph(arrays[0])
+    program = execute.compile_graph(graph)
+    for array in arrays:
+        got = [x.view(np.ndarray) for x in program([on_device(array)])]
+        assert_same_bits(got, compile_graph(graph)([array]), "replayed")
+    assert 0 < stub_gpu.updates < 3 * len(stub_gpu.nodes)
+
+
+def test_a_refused_launch_says_so(stub_gpu: StubDriver) -> None:  # noqa: F811
+    stub_gpu.refuse = 700
+    graph = jitgrad.interpret(np.sin).graph(np.ones(5))
+    with pytest.raises(CudaError, match="launch 0 of 1: the stub refuses"):
+        execute.compile_graph(graph)([on_device(np.ones(5))])
+
+
+def test_without_a_driver_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "NAMES", ("no_such_library.so",))
+    driver.driver.cache_clear()
+    with pytest.raises(CudaError, match="no NVIDIA driver.*525 or newer"):
+        driver.driver()
+    assert not driver.is_available()

@@ -12,17 +12,19 @@ import numpy as np
 
 from jitgrad.fuse import fuse
 from jitgrad.ir import CAPTURE, INPUT, LITERAL, Graph, Node, literal_value
+from jitgrad.machine.scatter import Sums
 from jitgrad.program import Call, Kernel
 from jitgrad.runtime.binding import library_call
 from jitgrad.runtime.cuda import arrays, modules
 from jitgrad.runtime.cuda.arrays import DeviceArray
 from jitgrad.runtime.cuda.driver import MULTIPROCESSORS, Driver, driver
-from jitgrad.runtime.cuda.launcher import Launches, Shape
+from jitgrad.runtime.cuda.launcher import Launches, Replay, Shape
 from jitgrad.runtime.execute import element_strides
-from jitgrad.runtime.layouts import product_layout
+from jitgrad.runtime.layouts import product_layout, segment_layout
 from jitgrad.runtime.plan import LibraryCall, Operand
 from jitgrad.targets.cpu import words
 from jitgrad.targets.cuda.grids import BUSY, Grid, Work, grids
+from jitgrad.targets.cuda.segments import segment_grid
 from jitgrad.views import views_from
 
 ALIGNMENT = 256  # bytes, of buffers in the arena
@@ -30,6 +32,9 @@ VECTOR_BYTES = 16
 BLOCKS_PER_MULTIPROCESSOR = 32
 SCRATCH_BLOCKS = 2  # of a multiprocessor, where temporaries lie in global memory
 MOST_COLUMNS = 1024  # of blocks that share a unit
+MOST_BLOCKS = 1 << 16
+REPLAYED = 8  # launches from which a graph of the driver's is quicker
+INDEX = np.dtype(np.int64)
 
 Buffer = Node | Work
 HEAD = 3  # words of an argument block before a grid's own parameters
@@ -40,7 +45,6 @@ class GridStep:
     """A grid with how it is launched."""
 
     grid: Grid
-    kernel: Kernel
     x: int
     y: int
 
@@ -115,7 +119,7 @@ def _grid_steps(kernel: Kernel, multiprocessors: int, fastmath: bool) -> Iterato
         form = grid.form
         most = multiprocessors * (BLOCKS_PER_MULTIPROCESSOR if form.shared else SCRATCH_BLOCKS)
         x = max(1, min(-(-grid.units * form.threads // form.block), most))
-        yield GridStep(grid, kernel, x, _columns(grid, x) if form.spread else 1)
+        yield GridStep(grid, x, _columns(grid, x) if form.spread else 1)
 
 
 def _columns(grid: Grid, x: int) -> int:
@@ -242,10 +246,11 @@ class _Run:
         again = node in self.program.outputs[:place] or node.op in (INPUT, CAPTURE)
         return xp.array(self.held[node], order="C") if again else self.held[node]
 
-    def array(self, buffer: Node) -> DeviceArray:
+    def array(self, buffer: Buffer) -> DeviceArray:
         """The array of a buffer, wherever it lies."""
         if buffer in self.held:
             return self.held[buffer]
+        assert isinstance(buffer, Node)
         view: DeviceArray = arrays.cupy().ndarray(
             buffer.shape, buffer.dtype, self.memory.data + self.arena.offsets[buffer]
         )
@@ -275,11 +280,17 @@ class _Run:
             shapes.append(Shape(function, step.x, step.y, step.grid.form.block, step.shared_bytes))
             begin += len(block)
         launches = Launches(self.compiled.driver, shapes, blocks)
+        replay: Replay | None = None
         where, which = np.array(places, np.int64), np.array(slots, np.int64)
 
         def launch(run: _Run) -> None:
+            nonlocal replay
             launches.words[where] = run.addresses[which]
-            launches.run(arrays.current_stream())
+            if len(launches) < REPLAYED:
+                launches.run(arrays.current_stream())
+                return
+            replay = replay or Replay(launches)
+            replay.run(arrays.current_stream())
 
         return launch
 
@@ -302,6 +313,9 @@ class _Run:
             Operand(None, literal_value(buffer) if buffer.op is LITERAL else None, views_from(buffer, arg))
             for buffer, arg in zip(call.buffers, node.args, strict=True)
         )
+        sums = segment_layout(node, call.buffers, operands, self.program.strides)
+        if sums is not None:
+            return self._segments(call, Sums(*sums))
         layout = product_layout(node, call.buffers, operands, self.program.strides)
         compute = partial(_product, layout) if layout is not None else _on_host(node, operands)
 
@@ -315,6 +329,27 @@ class _Run:
                 run.addresses[run.slots[node]] = result.data.ptr
 
         return run_call
+
+    def _segments(self, call: Call, sums: Sums) -> Action:
+        """Sums of the rows that an index names: it is sorted, then a grid goes through it."""
+        rows, index = call.buffers
+        order, ends = Work(sums.count, INDEX), Work(sums.size + 1, INDEX)
+        grid = segment_grid(sums, rows, call.node, order, ends)
+        x = max(1, -(-grid.units * grid.form.threads // grid.form.block))
+        launch = self._launches([GridStep(grid, min(x, MOST_BLOCKS), 1)])
+
+        def run_sums(run: _Run) -> None:
+            xp = arrays.cupy()
+            named = run.array(index).ravel()
+            places = xp.argsort(named, kind="stable")
+            starts = xp.searchsorted(named[places], xp.arange(sums.size + 1))
+            out = xp.empty(call.node.shape, call.node.dtype)
+            run.held |= {order: places.astype(INDEX), ends: starts.astype(INDEX), call.node: out}
+            for buffer in (rows, order, ends, call.node):
+                run.addresses[run.slots[buffer]] = run.array(buffer).data.ptr
+            launch(run)
+
+        return run_sums
 
 
 def _product(layout: Any, x: DeviceArray, y: DeviceArray) -> DeviceArray:

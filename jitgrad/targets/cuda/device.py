@@ -68,6 +68,14 @@ def {op}_down(parts, rows, n, out):
             total = {row}
         out[i] = total
 """,
+    "named": """
+def {op}_named(rows, places, count, every, n, start, out):
+    for i in each(n):
+        total = start
+        for k in range(count):
+            total = {named}
+        out[i] = total
+""",
     "lanes": f"""
 def {{op}}_lanes(values, n, work, out):
     lane = thread()
@@ -97,6 +105,7 @@ _COMBINED = {
     "halves": ("low", "high"),
     "folded": ("total", "other"),
     "row": ("total", "parts[row * n + i]"),
+    "named": ("total", "rows[places[k] // every * n + i]"),
     "lane": ("work[place]", f"work[i * {WARP} + lane]"),
     "across": ("total", f"values[i * {WARP} + lane]"),
 }
@@ -186,7 +195,9 @@ FUNCTIONS |= {f"{op}_{form}": _scan(op, form) for op in STEPS for form in ("lane
 FUNCTIONS |= TURNS
 
 
-SPREADING = {f"{op}_down" for op in COMBINE}  # those in which no thread waits for another
+SPREADING = {
+    f"{op}_{form}" for op in COMBINE for form in ("down", "named")
+}  # those in which no thread waits for another
 
 
 def is_cooperative(name: str) -> bool:

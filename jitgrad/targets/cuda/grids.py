@@ -92,30 +92,32 @@ def grids(kernel: Kernel, fastmath: bool = False) -> list[Grid]:
         for op, parts, output in sums:
             made += _levels(kernel, op, parameters[parts], parameters[output])
         if entries["finish"].body:
-            made.append(_grid(entries["finish"], parameters, 1, Form(MOST_THREADS, MOST_THREADS)))
+            made.append(grid_of(entries["finish"], parameters, 1, Form(MOST_THREADS, MOST_THREADS)))
     return [replace(grid, form=replace(grid.form, fastmath=fastmath)) for grid in made]
 
 
-def _grid(entry: ast.FunctionDef, parameters: Mapping[str, Parameter], units: int, form: Form) -> Grid:
-    """A grid for a function of the emitted text, with the parameters that it uses."""
+def grid_of(
+    entry: ast.FunctionDef, parameters: Mapping[str, Parameter], units: int, form: Form, length: int = 1
+) -> Grid:
+    """Return the grid for a function in the form of emitted text, with the parameters that it uses."""
     used = {node.id for statement in entry.body for node in ast.walk(statement) if isinstance(node, ast.Name)}
     wanted = {name: parameter for name, parameter in parameters.items() if name in used}
     entry.args.args = [ast.arg(name) for name in ("lo", "hi", *wanted)]
     text = threaded(ast.unparse(ast.fix_missing_locations(entry)))
     called = functions(text)
     whole = f"{text}\n\n{called}" if called else text
-    return Grid(whole, tuple(wanted.values()), units, replace(form, spread=spreads(text)))
+    return Grid(whole, tuple(wanted.values()), units, replace(form, spread=spreads(text)), length)
 
 
 # The main grid ----------------------------------------------------------------------------------------
 
 
 def _main(kernel: Kernel, entry: ast.FunctionDef, parameters: Mapping[str, Parameter], units: int) -> Grid:
-    grid = replace(_grid(entry, parameters, units, Form()), length=kernel.domain[-1])
+    grid = grid_of(entry, parameters, units, Form(), kernel.domain[-1])
     if lanes.suits(kernel):
         return _packed(grid, WARP)
     elements = min(kernel.domain[-1], BLOCK if len(kernel.domain) == 1 else kernel.domain[-1])
-    threads = _power_of_two(max(WARP, grid.temporary_bytes // BYTES_PER_THREAD))
+    threads = threads_for(grid.temporary_bytes // BYTES_PER_THREAD)
     while units * threads < BUSY and threads * VECTOR < elements:
         threads *= 2
     return _packed(grid, min(threads, MOST_THREADS))
@@ -131,9 +133,9 @@ def _packed(grid: Grid, threads: int) -> Grid:
     return replace(grid, form=replace(grid.form, threads=threads, block=threads * groups, shared=shared))
 
 
-def _power_of_two(number: int) -> int:
-    """The smallest power of two that is not below `number`."""
-    return 1 << (number - 1).bit_length()
+def threads_for(elements: int) -> int:
+    """Return the threads of a group that has so much to do: a power of two, at least a warp."""
+    return 1 << (max(WARP, elements) - 1).bit_length()
 
 
 # Column sums ------------------------------------------------------------------------------------------
@@ -196,8 +198,8 @@ def _level(op: str, source: Parameter, target: Parameter, sizes: Mapping[str, in
     }
     (entry,) = ast.parse(LEVEL.format(op=op, block=COLUMN_BLOCK)).body
     assert isinstance(entry, ast.FunctionDef)
-    threads = min(USUAL_BLOCK, _power_of_two(max(WARP, sizes["n"])))
-    return replace(_grid(entry, parameters, units, Form(threads, threads)), length=sizes["n"])
+    threads = min(USUAL_BLOCK, threads_for(sizes["n"]))
+    return grid_of(entry, parameters, units, Form(threads, threads), sizes["n"])
 
 
 def _blocks(rows: int) -> int:
