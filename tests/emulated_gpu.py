@@ -155,6 +155,7 @@ def run_grid(grid: Grid, arrays: Mapping[str, Array], blocks: int = 2, columns: 
     """Run a grid of so many blocks, in so many columns where it is spread, on `arrays` by name."""
     form = grid.form
     function = thread_function(grid.text, grid.parameters, form)
+    blocks = max(1, min(blocks, -(-grid.units * form.threads // form.block)))
     groups = blocks * (form.block // form.threads)
     scratch = np.zeros(groups * grid.temporary_bytes + 64, np.uint8)
     offsets = grid.offsets()

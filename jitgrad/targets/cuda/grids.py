@@ -91,6 +91,8 @@ def grids(kernel: Kernel, fastmath: bool = False) -> list[Grid]:
         sums = list(_taken_column_sums(entries["finish"]))
         for op, parts, output in sums:
             made += _levels(kernel, op, parameters[parts], parameters[output])
+        for op, parts, loop in _few_columns(entries["finish"]):
+            made.append(_blocks_apart(kernel, op, parts, loop, parameters))
         if entries["finish"].body:
             made.append(grid_of(entries["finish"], parameters, 1, Form(MOST_THREADS, MOST_THREADS)))
     return [replace(grid, form=replace(grid.form, fastmath=fastmath)) for grid in made]
@@ -155,6 +157,43 @@ def _taken_column_sums(finish: ast.FunctionDef) -> Iterator[tuple[str, str, str]
     finish.body = left
 
 
+def _few_columns(finish: ast.FunctionDef) -> Iterator[tuple[str, str, ast.For]]:
+    """The loops over few columns, each of which is reduced as a row: the reduction and the array."""
+    for loop in finish.body:
+        match loop:
+            case ast.For(
+                body=[ast.Assign(value=ast.Call(func=ast.Name(name), args=[ast.Call() as column, *_]))]
+            ):
+                if name.endswith("_of") and ast.unparse(loop.iter) == "range(n)":
+                    yield name.removesuffix("_of"), _array(column), loop
+
+
+BLOCKS = """
+def kernel(lo, hi, x0, y0, rows, blocks):
+    for b in range(lo, hi):
+        start = b % blocks * {block}
+        values = offset(x0, b // blocks * rows + start)
+        y0[b] = {op}_block(values, minimum(rows - start, {block}))
+"""
+
+
+def _blocks_apart(
+    kernel: Kernel, op: str, parts: str, loop: ast.For, parameters: dict[str, Parameter]
+) -> Grid:
+    """A grid for the blocks of few long columns; `loop` is left with the results of these."""
+    rows, count, columns = kernel.rows, -(-kernel.rows // BLOCK), kernel.domain[-1]
+    source = parameters[parts]
+    target = Parameter(f"p_{parts}", "work", source.dtype, Work(columns * count, source.dtype))
+    length = Parameter(f"blocks_{parts}", "size", np.dtype(np.int64), count)
+    parameters |= {target.name: target, length.name: length}
+    renamed = {parts: target.name, "rows": length.name}
+    for node in ast.walk(loop):
+        if isinstance(node, ast.Name):
+            node.id = renamed.get(node.id, node.id)
+    sizes = {"rows": rows, "blocks": count}
+    return _between(BLOCKS.format(op=op, block=BLOCK), source, target, sizes, columns * count, WARP)
+
+
 def _array(argument: ast.expr) -> str:
     """The array of `p0` or `offset(p0, ...)`."""
     span = argument.args[0] if isinstance(argument, ast.Call) else argument
@@ -174,7 +213,8 @@ def _levels(kernel: Kernel, op: str, parts: Parameter, output: Parameter) -> Ite
             else Parameter("p1", "work", parts.dtype, Work(before * blocks * width, parts.dtype))
         )
         sizes = {"n": width, "rows": rows, "blocks": blocks}
-        yield _level(op, source, target, sizes, before * blocks)
+        text, threads = LEVEL.format(op=op, block=COLUMN_BLOCK), min(USUAL_BLOCK, threads_for(width))
+        yield _between(text, source, target, sizes, before * blocks, threads)
         if blocks == 1:
             return
         source, rows = target, blocks
@@ -189,17 +229,18 @@ def kernel(lo, hi, x0, y0, n, rows, blocks):
 """
 
 
-def _level(op: str, source: Parameter, target: Parameter, sizes: Mapping[str, int], units: int) -> Grid:
-    """One level: blocks of rows of parts to one row each."""
+def _between(
+    text: str, source: Parameter, target: Parameter, sizes: Mapping[str, int], units: int, threads: int
+) -> Grid:
+    """A grid from partial results `x0` to fewer of them, `y0`."""
     parameters = {
         "x0": replace(source, name="x0"),
         "y0": replace(target, name="y0"),
         **{name: Parameter(name, "size", np.dtype(np.int64), value) for name, value in sizes.items()},
     }
-    (entry,) = ast.parse(LEVEL.format(op=op, block=COLUMN_BLOCK)).body
+    (entry,) = ast.parse(text).body
     assert isinstance(entry, ast.FunctionDef)
-    threads = min(USUAL_BLOCK, threads_for(sizes["n"]))
-    return grid_of(entry, parameters, units, Form(threads, threads), sizes["n"])
+    return grid_of(entry, parameters, units, Form(threads, threads), sizes.get("n", 1))
 
 
 def _blocks(rows: int) -> int:
