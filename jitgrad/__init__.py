@@ -31,28 +31,42 @@ _LATER = {
     "aval": "jitgrad.jit",
     "compile": "jitgrad.jit",
     "get_num_threads": "jitgrad.machine.threads",
-    "grad": "jitgrad.jit",
+    "grad": "jitgrad.derivatives",
+    "hessian": "jitgrad.derivatives",
     "interpret": "jitgrad.jit",
+    "jacfwd": "jitgrad.derivatives",
+    "jacobian": "jitgrad.derivatives",
+    "jacrev": "jitgrad.derivatives",
     "jit": "jitgrad.jit",
+    "jvp": "jitgrad.derivatives",
     "load": "jitgrad.eager.functions.serialization",
     "save": "jitgrad.eager.functions.serialization",
     "serialization": "jitgrad.eager.functions.serialization",
     "set_num_threads": "jitgrad.machine.threads",
-    "value_and_grad": "jitgrad.jit",
-    "vjp": "jitgrad.jit",
+    "value_and_grad": "jitgrad.derivatives",
+    "viz": "jitgrad.viz",
+    "vjp": "jitgrad.derivatives",
+    "vmap": "jitgrad.jit",
 }
 
 if TYPE_CHECKING:
+    from jitgrad import viz as viz
+    from jitgrad.derivatives import grad as grad
+    from jitgrad.derivatives import hessian as hessian
+    from jitgrad.derivatives import jacfwd as jacfwd
+    from jitgrad.derivatives import jacobian as jacobian
+    from jitgrad.derivatives import jacrev as jacrev
+    from jitgrad.derivatives import jvp as jvp
+    from jitgrad.derivatives import value_and_grad as value_and_grad
+    from jitgrad.derivatives import vjp as vjp
     from jitgrad.eager.functions import serialization as serialization
     from jitgrad.eager.functions.serialization import load as load
     from jitgrad.eager.functions.serialization import save as save
     from jitgrad.jit import aval as aval
     from jitgrad.jit import compile as compile
-    from jitgrad.jit import grad as grad
     from jitgrad.jit import interpret as interpret
     from jitgrad.jit import jit as jit
-    from jitgrad.jit import value_and_grad as value_and_grad
-    from jitgrad.jit import vjp as vjp
+    from jitgrad.jit import vmap as vmap
     from jitgrad.machine.threads import get_num_threads as get_num_threads
     from jitgrad.machine.threads import set_num_threads as set_num_threads
 else:

@@ -19,11 +19,12 @@ from jitgrad import stored
 from jitgrad.errors import JitgradWarning
 from jitgrad.explain import Report, explain, measured
 from jitgrad.identity import Identity
-from jitgrad.ir import CAPTURE, Aval, Graph, Node, input_node, rebuild, with_args
+from jitgrad.ir import Aval, Graph, Node
 from jitgrad.ir import interpret as interpret_graph
 from jitgrad.location import user_line
+from jitgrad.mapping import Axes, Mapped
 from jitgrad.ops.values import decisive_arrays
-from jitgrad.pytree import Tree, flatten, parts_of, unflatten
+from jitgrad.pytree import Tree, parts_of, unflatten
 from jitgrad.rewrite import simplify
 from jitgrad.runtime.binding import Run, bound
 from jitgrad.runtime.execute import Compiled, compile_fast, compile_graph
@@ -32,7 +33,6 @@ from jitgrad.signature import (
     Arguments,
     Array,
     Key,
-    as_input_array,
     key_of,
     keys_of,
     split,
@@ -42,15 +42,7 @@ from jitgrad.signature import (
 from jitgrad.targets.cpu import module_text
 from jitgrad.trace import trace
 from jitgrad.traced import Traced, active
-from jitgrad.transforms import (
-    Backward,
-    Call,
-    Gradient,
-    Pullback,
-    checked_cotangents,
-    is_float,
-    name_of,
-)
+from jitgrad.transforms import Call, name_of
 from jitgrad.watch import Watch, held_elsewhere, watch
 
 Program = Callable[[Sequence[Array]], Sequence[Array]]
@@ -359,7 +351,7 @@ class Function:
         Arrays may be given by their shape and dtype alone: see `aval`.
 
         >>> import numpy as np
-        >>> slope = grad(lambda p: np.sum(p["w"] ** 2)).warm({"w": aval((1000, 10))})
+        >>> total = jit(lambda p: np.sum(p["w"] ** 2)).warm({"w": aval((1000, 10))})
         """
         args, kwargs = _example(args), _example(kwargs)
         self._entry(
@@ -436,7 +428,34 @@ def jit(
     """
     if function is None:
         return partial(jit, static_argnames=static_argnames, fastmath=fastmath, donate_argnums=donate_argnums)
-    return Function(function, Call(), static_argnames, _engine(fastmath), _donated(donate_argnums))
+    return Function(function, Call(), static_argnames, engine_for(fastmath), donated_numbers(donate_argnums))
+
+
+def vmap(
+    function: Any = None,
+    in_axes: Any = 0,
+    out_axes: Any = 0,
+    *,
+    static_argnames: str | Sequence[str] = (),
+    fastmath: bool = False,
+) -> Any:
+    """Turn a function of one example into one of many, which computes all of them in one program.
+
+    `in_axes` says which axis of the arguments counts the examples: an int, None for what is the same for
+    each, or a tuple with one of these for each positional argument, which may again be a container built
+    like the argument. Keyword arguments have them first. `out_axes` says where the results have them. Raises
+    ValueError where the axes do not fit, NotImplementedError for an op that has no batching rule.
+
+    >>> import numpy as np
+    >>> vmap(lambda x, y: np.sum(x * y), in_axes=(0, None))(np.ones((3, 2)), np.array([1.0, 10.0]))
+    array([11., 11., 11.])
+    """
+    if function is None:
+        options: dict[str, Any] = {"static_argnames": static_argnames, "fastmath": fastmath}
+        return partial(vmap, in_axes=in_axes, out_axes=out_axes, **options)
+    in_axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
+    transform = Mapped(Axes.of(in_axes), Axes.of(out_axes))
+    return Function(function, transform, static_argnames, engine_for(fastmath))
 
 
 def compile(function: Callable[..., Any]) -> Function:
@@ -474,173 +493,26 @@ def _example(value: Any) -> Any:
     return build(meta, [_example(child) for child in children])
 
 
-def value_and_grad(
-    function: Any = None,
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    *,
-    static_argnames: str | Sequence[str] = (),
-    fastmath: bool = False,
-    donate_argnums: int | Sequence[int] = (),
-) -> Any:
-    """Turn a function with a floating-point result into one that returns (value, gradient), in one program.
-
-    The gradient has the structure, shapes and dtypes of the argument with number `argnums`, or is a tuple of
-    several for a tuple. With `has_aux` the function returns (value, aux), and the result is
-    ((value, aux), gradient). Raises TypeError for a result that is no floating-point number and for arguments
-    that are not floating-point. `fastmath` and `donate_argnums` are those of `jit`.
-
-    >>> import numpy as np
-    >>> value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
-    (np.float64(9.0), array([ 3., 12.]))
-    """
-    if function is None:
-        options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
-        options["donate_argnums"] = donate_argnums
-        return partial(value_and_grad, static_argnames=static_argnames, **options)
-    gradient = Gradient(_argnums(argnums), has_aux, with_value=True)
-    return Function(function, gradient, static_argnames, _engine(fastmath), _donated(donate_argnums))
-
-
-def grad(
-    function: Any = None,
-    argnums: int | Sequence[int] = 0,
-    has_aux: bool = False,
-    *,
-    static_argnames: str | Sequence[str] = (),
-    fastmath: bool = False,
-    donate_argnums: int | Sequence[int] = (),
-) -> Any:
-    """Turn a function with a floating-point result into its gradient; see `value_and_grad`.
-
-    With `has_aux` the result is (gradient, aux).
-
-    >>> grad(grad(lambda x: x**3))(2.0)
-    np.float64(12.0)
-    """
-    if function is None:
-        options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
-        options["donate_argnums"] = donate_argnums
-        return partial(grad, static_argnames=static_argnames, **options)
-    gradient = Gradient(_argnums(argnums), has_aux, with_value=False)
-    return Function(function, gradient, static_argnames, _engine(fastmath), _donated(donate_argnums))
-
-
-def _engine(fastmath: bool) -> Engine:
+def engine_for(fastmath: bool) -> Engine:
+    """Return what compiles a graph."""
     return compile_fast if fastmath else compile_graph
 
 
-def _donated(argnums: int | Sequence[int]) -> tuple[int, ...]:
+def donated_numbers(argnums: int | Sequence[int]) -> tuple[int, ...]:
+    """Return argument numbers in order; raises TypeError for what is none."""
     numbers = tuple(argnums) if isinstance(argnums, (tuple, list)) else (argnums,)
     if any(isinstance(i, bool) or not isinstance(i, (int, np.integer)) or i < 0 for i in numbers):
         raise TypeError(f"donate_argnums at {user_line()} must be one or several from 0 on, got {argnums!r}")
     return tuple(sorted({int(i) for i in numbers}))
 
 
-def _argnums(argnums: int | Sequence[int]) -> int | tuple[int, ...]:
-    numbers = argnums if isinstance(argnums, (tuple, list)) else (argnums,)
-    if not numbers or any(isinstance(i, bool) or not isinstance(i, (int, np.integer)) for i in numbers):
-        raise TypeError(f"argnums at {user_line()} must be an int or several, got {argnums!r}")
-    return tuple(map(int, numbers)) if isinstance(argnums, (tuple, list)) else int(numbers[0])
-
-
 def interpret(function: Callable[..., Any]) -> Function:
     """Return the function's twin that runs its graph node by node on NumPy, without compiling.
 
     >>> import numpy as np
-    >>> interpret(grad(lambda x: np.sum(x * x)))(np.array([1.0, 2.0]))
-    array([2., 4.])
+    >>> interpret(lambda x: x * x)(np.array([1.0, 2.0]))
+    array([1., 4.])
     """
     if isinstance(function, Function):
         return Function(function._function, function._transform, function._static_names, interpreter)
     return Function(function, Call(), (), interpreter)
-
-
-# vjp --------------------------------------------------------------------------------------------------
-
-
-class _Saved:
-    """An engine for pullbacks: a program that takes the arrays which its graph captured as arguments, too."""
-
-    def __init__(self, graph: Graph, strides: Sequence[tuple[int, ...] | None]) -> None:
-        captures = [node for node in graph.nodes() if node.op is CAPTURE]
-        inputs = {node: input_node(node.aval) for node in captures}
-        outputs = rebuild(
-            graph.outputs, lambda node, args: inputs[node] if node in inputs else with_args(node, args)
-        )
-        read = set(graph.nodes())
-        self.reads = [node in read for node in graph.inputs]
-        self.captured: list[Array] = [node.param("value").array for node in captures]
-        self._program = compile_graph(
-            Graph((*graph.inputs, *inputs.values()), outputs), [*strides, *(None for _ in captures)]
-        )
-
-    def saved(self, arrays: Sequence[Array]) -> tuple[list[Array], list[Array]]:
-        """Return arrays with copies of those that the program reads, and copies of the captured ones."""
-        own = [a.copy() if read else a for a, read in zip(arrays, self.reads, strict=False)]
-        return own, [np.array(a, order="C") for a in self.captured]
-
-    def __call__(self, arrays: Sequence[Array]) -> Sequence[Array]:
-        return self._program(arrays)
-
-
-class Pull:
-    """The way back from cotangents of a function's outputs to those of its arguments, at fixed arguments."""
-
-    def __init__(self, backward: Function, args: tuple[Any, ...], outputs: Sequence[Any], tree: Tree) -> None:
-        self._backward = backward
-        self._outputs = [
-            np.broadcast_to(np.zeros((), out.dtype), out.shape) if isinstance(out, np.ndarray) else out
-            for out in outputs
-        ]
-        self._tree = tree
-        leaves, arg_tree = flatten(args)
-        plain = [np.asarray(a, order="C") if isinstance(a, np.ndarray) else a for a in leaves]
-        seeds = [np.zeros(np.shape(out), getattr(out, "dtype", float)) for out in outputs if is_float(out)]
-        self._entry = backward.entry(unflatten(arg_tree, plain), seeds)
-        saved = self._entry.compiled
-        assert isinstance(saved, _Saved)
-        arrays = [as_input_array(a) for a in plain]
-        self._arrays, self._captured = saved.saved(arrays)
-        self._args = unflatten(
-            arg_tree,
-            [a if isinstance(old, np.ndarray) else old for old, a in zip(plain, self._arrays, strict=True)],
-        )
-
-    def __call__(self, cotangent: Any) -> tuple[Any, ...]:
-        """Return one cotangent for each argument, None for what has no derivative."""
-        seeds = checked_cotangents(self._outputs, self._tree, cotangent)
-        if active.trace is not None:
-            result: tuple[Any, ...] = self._backward(self._args, seeds)
-            return result
-        arrays = [*self._arrays, *(np.asarray(s, order="C") for s in seeds), *self._captured]
-        found: tuple[Any, ...] = self._entry.run(arrays)
-        return found
-
-
-def vjp(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> tuple[Any, ...]:
-    """Return a function's value at arguments, and the function from the value's cotangent to the arguments'.
-
-    The cotangent must be built like the value. The arguments are copied where the way back needs them: they
-    may be overwritten meanwhile. With `has_aux` the function returns (value, aux), and the result is
-    (value, pull, aux).
-
-    >>> import numpy as np
-    >>> out, pull = vjp(lambda x: x * x, np.array([1.0, 2.0]))
-    >>> pull(np.array([1.0, 10.0]))
-    (array([ 2., 40.]),)
-    """
-    if active.trace is not None:
-        return _inline_vjp(function, args, has_aux)
-    result = jit(function)(*args)
-    value, aux = result if has_aux else (result, None)
-    outputs, tree = flatten(value)
-    pull = Pull(Function(function, Backward(has_aux), engine=_Saved), args, outputs, tree)
-    return (value, pull, aux) if has_aux else (value, pull)
-
-
-def _inline_vjp(function: Callable[..., Any], args: tuple[Any, ...], has_aux: bool) -> tuple[Any, ...]:
-    assert active.trace is not None
-    arguments = Arguments(args, {})
-    pull = Pullback(function, arguments.rebuilt(arguments.wrapped(active.trace, function))[0], has_aux)
-    return (pull.value, pull, pull.aux) if has_aux else (pull.value, pull)

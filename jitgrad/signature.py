@@ -194,10 +194,7 @@ class Arguments:
         return [described(leaf, partial(self._place, i, function)) for i, leaf in enumerate(self.leaves)]
 
     def _place(self, i: int, function: Callable[..., Any]) -> str:
-        """A leaf's place in the user's words: "argument 2 (p)['w']" for [0][2]['w'] in (args, kwargs)."""
-        which, _, rest = paths(self.tree)[i][1:].partition("]")
-        name, _, rest = rest[1:].partition("]")
-        return (argument_name(function, int(name)) if which == "0" else f"argument {name[1:-1]}") + rest
+        return place_of(function, paths(self.tree)[i])
 
     def wrapped(self, trace: Trace, function: Callable[..., Any]) -> list[Traced]:
         """Return each leaf as a traced value of its own, inside a trace."""
@@ -220,3 +217,10 @@ def argument_name(function: Callable[..., Any], i: int) -> str:
         parameters = []
     named = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return f"argument {i} ({named[i]})" if i < len(named) else f"argument {i}"
+
+
+def place_of(function: Callable[..., Any], path: str) -> str:
+    """Return a leaf's place in the user's words: "argument 2 (p)['w']" for [0][2]['w'] in (args, kwargs)."""
+    which, _, rest = path[1:].partition("]")
+    name, _, rest = rest[1:].partition("]")
+    return (argument_name(function, int(name)) if which == "0" else f"argument {name[1:-1]}") + rest

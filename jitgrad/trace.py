@@ -46,7 +46,10 @@ def trace(
 def _check_inputs(outputs: Sequence[Node], inputs: Sequence[Node]) -> None:
     known = set(inputs)
     if any(node.op is INPUT and node not in known for node in toposort(outputs)):
-        raise TraceError("the function uses a value that another trace, in another thread, has under way")
+        raise TraceError(
+            "the function uses a value of another trace: one under way in another thread, "
+            "or an example of a vmap that has ended"
+        )
 
 
 @contextmanager
