@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.engines import engine_for
 from jitgrad.ir import CAPTURE, Graph, input_node, rebuild, with_args
 from jitgrad.jacobians import ForwardJacobian, ReverseJacobian
-from jitgrad.jit import Function, donated_numbers, engine_for, jit
+from jitgrad.jit import Function, donated_numbers, jit
 from jitgrad.location import user_line
 from jitgrad.pytree import Tree, flatten, unflatten
 from jitgrad.runtime.execute import compile_graph
@@ -44,13 +45,14 @@ def value_and_grad(
     static_argnames: str | Sequence[str] = (),
     fastmath: bool = False,
     donate_argnums: int | Sequence[int] = (),
+    target: str | None = None,
 ) -> Any:
     """Turn a function with a floating-point result into one that returns (value, gradient), in one program.
 
     The gradient has the structure, shapes and dtypes of the argument with number `argnums`, or is a tuple of
     several for a tuple. With `has_aux` the function returns (value, aux), and the result is
     ((value, aux), gradient). Raises TypeError for a result that is no floating-point number and for arguments
-    that are not floating-point. `fastmath` and `donate_argnums` are those of `jit`.
+    that are not floating-point. `fastmath`, `donate_argnums` and `target` are those of `jit`.
 
     >>> import numpy as np
     >>> value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
@@ -58,11 +60,11 @@ def value_and_grad(
     """
     if function is None:
         options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
-        options["donate_argnums"] = donate_argnums
+        options |= {"donate_argnums": donate_argnums, "target": target}
         return partial(value_and_grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=True)
     return Function(
-        function, gradient, static_argnames, engine_for(fastmath), donated_numbers(donate_argnums)
+        function, gradient, static_argnames, engine_for(fastmath, target), donated_numbers(donate_argnums)
     )
 
 
@@ -74,6 +76,7 @@ def grad(
     static_argnames: str | Sequence[str] = (),
     fastmath: bool = False,
     donate_argnums: int | Sequence[int] = (),
+    target: str | None = None,
 ) -> Any:
     """Turn a function with a floating-point result into its gradient; see `value_and_grad`.
 
@@ -84,11 +87,11 @@ def grad(
     """
     if function is None:
         options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
-        options["donate_argnums"] = donate_argnums
+        options |= {"donate_argnums": donate_argnums, "target": target}
         return partial(grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=False)
     return Function(
-        function, gradient, static_argnames, engine_for(fastmath), donated_numbers(donate_argnums)
+        function, gradient, static_argnames, engine_for(fastmath, target), donated_numbers(donate_argnums)
     )
 
 

@@ -16,18 +16,21 @@ from typing import Any
 import numpy as np
 
 from jitgrad import stored
+from jitgrad.engines import Engine, chosen, engine_for, is_on_cpu, strides_for
 from jitgrad.errors import JitgradWarning
 from jitgrad.explain import Report, explain, measured
+from jitgrad.fuse import fuse
 from jitgrad.identity import Identity
 from jitgrad.ir import Aval, Graph, Node
 from jitgrad.ir import interpret as interpret_graph
 from jitgrad.location import user_line
 from jitgrad.mapping import Axes, Mapped
 from jitgrad.ops.values import decisive_arrays
+from jitgrad.program import Kernel
 from jitgrad.pytree import Tree, parts_of, unflatten
 from jitgrad.rewrite import simplify
 from jitgrad.runtime.binding import Run, bound
-from jitgrad.runtime.execute import Compiled, compile_fast, compile_graph
+from jitgrad.runtime.execute import Compiled, compile_graph, element_strides
 from jitgrad.runtime.plan import Outputs
 from jitgrad.signature import (
     Arguments,
@@ -46,7 +49,6 @@ from jitgrad.transforms import Call, name_of
 from jitgrad.watch import Watch, held_elsewhere, watch
 
 Program = Callable[[Sequence[Array]], Sequence[Array]]
-Engine = Callable[..., Program]  # of a graph, the strides of its inputs, and the places of donated ones
 Transform = Callable[[Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]
 
 MAX_PROGRAMS = 256  # of one function; the oldest goes first
@@ -318,8 +320,9 @@ class Function:
         outside.arrays = held_elsewhere(decisive.values())
         graph = simplify(Graph(nodes, tuple(leaf for leaf in leaves if isinstance(leaf, Node))))
         taken = tuple(place for place in self._given_away(arguments) if not inputs[place].scalar)
-        strides = [i.strides for i in inputs]
-        compiled = self._engine(graph, strides, taken) if taken else self._engine(graph, strides)
+        engine = chosen(self._engine, inputs)
+        strides = strides_for(engine, inputs)
+        compiled = engine(graph, strides, taken) if taken else engine(graph, strides)
         outputs = _outputs(leaves, tree)
         copied = tuple(place for place, i in enumerate(inputs) if i.contiguous)
         if identity is not None and isinstance(compiled, Compiled) and not outside.arrays:
@@ -330,13 +333,13 @@ class Function:
 
     def _given_away(self, arguments: Arguments) -> tuple[int, ...]:
         """The places of the leaves that results may be written into."""
-        if not self._donated or self._engine not in (compile_graph, compile_fast):
+        if not self._donated or not is_on_cpu(self._engine):
             return ()
         return arguments.places(self._donated)
 
     def _identity(self, key: Key) -> Identity | None:
         """What the program for arguments of this kind is kept under on disk, if it is kept."""
-        if self._engine is not compile_graph and self._engine is not compile_fast:
+        if not is_on_cpu(self._engine):
             return None
         self._programs.kept += 1
         return stored.identity_of(self, key) if self._programs.kept <= MAX_KEPT else None
@@ -376,9 +379,22 @@ class Function:
             raise TypeError(f"{self!r} at {user_line()} is interpreted, not compiled")
         return compiled
 
-    def source(self, *args: Any, **kwargs: Any) -> str:
-        """Return the Python source of the kernels that such arguments lead to."""
+    def source(self, *args: Any, target: str = "cpu", **kwargs: Any) -> str:
+        """Return the Python source of the kernels that such arguments lead to, for the CPU or for "cuda".
+
+        No GPU is needed.
+        """
+        if target == "cuda":
+            return self._listing(args, kwargs)
         return "\n\n".join(module_text(step.source) for step in self.compiled(*args, **kwargs).kernels)
+
+    def _listing(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        from jitgrad.targets.cuda.grids import listing
+
+        inputs = self._arguments(args, kwargs).inputs(self._function)
+        graph = self.graph(*args, **kwargs)
+        program = fuse(graph, element_strides(graph, [i.strides for i in inputs]))
+        return "\n\n".join(listing(step) for step in program.steps if isinstance(step, Kernel))
 
     def explain(self, *args: Any, measure: bool = False, **kwargs: Any) -> Report:
         """Report on the steps that such arguments lead to: the memory that they move, their work, their time.
@@ -404,6 +420,7 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     fastmath: bool = False,
     donate_argnums: int | Sequence[int] = (),
+    target: str | None = None,
 ) -> Any:
     """Compile a function of arrays.
 
@@ -414,6 +431,10 @@ def jit(
 
     With `fastmath` the arithmetic may be contracted (x * y + z rounds once) and reassociated: results then
     differ in the last bits from those of the exact mode. Of nested transforms the outermost decides.
+
+    The program runs where the arrays of its arguments lie: NumPy's on the CPU, CuPy's and others with
+    `__cuda_array_interface__` on their GPU. With `target` "cuda" it runs on the current GPU in any case. What
+    a GPU computes are CuPy's arrays, complete when the current stream has come to them.
 
     The arrays of the arguments with the numbers `donate_argnums` are given away: a result of the same shape
     and dtype may be written into them, and afterwards their contents are undefined. They must be
@@ -427,8 +448,10 @@ def jit(
     np.float64(5.0)
     """
     if function is None:
-        return partial(jit, static_argnames=static_argnames, fastmath=fastmath, donate_argnums=donate_argnums)
-    return Function(function, Call(), static_argnames, engine_for(fastmath), donated_numbers(donate_argnums))
+        options: dict[str, Any] = {"static_argnames": static_argnames, "fastmath": fastmath}
+        return partial(jit, **options, donate_argnums=donate_argnums, target=target)
+    engine = engine_for(fastmath, target)
+    return Function(function, Call(), static_argnames, engine, donated_numbers(donate_argnums))
 
 
 def vmap(
@@ -438,6 +461,7 @@ def vmap(
     *,
     static_argnames: str | Sequence[str] = (),
     fastmath: bool = False,
+    target: str | None = None,
 ) -> Any:
     """Turn a function of one example into one of many, which computes all of them in one program.
 
@@ -451,11 +475,11 @@ def vmap(
     array([11., 11., 11.])
     """
     if function is None:
-        options: dict[str, Any] = {"static_argnames": static_argnames, "fastmath": fastmath}
+        options: dict[str, Any] = {"static_argnames": static_argnames, "fastmath": fastmath, "target": target}
         return partial(vmap, in_axes=in_axes, out_axes=out_axes, **options)
     in_axes = tuple(in_axes) if isinstance(in_axes, list) else in_axes
     transform = Mapped(Axes.of(in_axes), Axes.of(out_axes))
-    return Function(function, transform, static_argnames, engine_for(fastmath))
+    return Function(function, transform, static_argnames, engine_for(fastmath, target))
 
 
 def compile(function: Callable[..., Any]) -> Function:
@@ -491,11 +515,6 @@ def _example(value: Any) -> Any:
         return value
     build, meta, children = parts
     return build(meta, [_example(child) for child in children])
-
-
-def engine_for(fastmath: bool) -> Engine:
-    """Return what compiles a graph."""
-    return compile_fast if fastmath else compile_graph
 
 
 def donated_numbers(argnums: int | Sequence[int]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from jitgrad.ir import Aval
 from jitgrad.location import user_line
 from jitgrad.pytree import flatten, parts_of, paths, unflatten
+from jitgrad.runtime.cuda.arrays import as_device_array, device_of, is_device_array
 from jitgrad.traced import Trace, Traced
 
 Array = np.ndarray[Any, Any]
@@ -30,6 +31,7 @@ class Input:
     scalar: bool  # immutable in Python: a number, not an array
     strides: tuple[int, ...] | None
     contiguous: bool = False  # copy the array first, to native byte order and whole strides
+    device: int | None = None  # the GPU on which the array lies
 
 
 def key_of(value: Any, arrays: list[Any]) -> Any:
@@ -45,6 +47,10 @@ def key_of(value: Any, arrays: list[Any]) -> Any:
     if parts is not None:
         build, meta, children = parts
         return build, meta, *keys_of(children, arrays)
+    if is_device_array(value):
+        array = as_device_array(value)
+        arrays.append(array)
+        return "device", device_of(array), array.shape, array.strides, array.dtype
     arrays.append(np.asarray(value) if is_input(value) else value)
     return (kind, value.shape, value.strides, value.dtype) if isinstance(value, np.ndarray) else kind
 
@@ -87,6 +93,8 @@ def described(leaf: Any, place: Callable[[], str]) -> Input:
     """
     if isinstance(leaf, Traced):
         return Input(leaf.node.aval, leaf._scalar, None)
+    if is_device_array(leaf):
+        return _on_device(as_device_array(leaf), place)
     if not is_input(leaf):
         raise TypeError(
             f"{place()} at {user_line()} is of type {type(leaf).__name__}, not an array or a number. "
@@ -96,14 +104,25 @@ def described(leaf: Any, place: Callable[[], str]) -> Input:
         return Input(Aval((), WEAK[type(leaf)], weak=True), True, None)
     array = np.asarray(leaf)
     dtype = array.dtype.newbyteorder("=")
-    if dtype not in SUPPORTED:
-        raise TypeError(
-            f"{place()} at {user_line()} has dtype {array.dtype}, which cannot be compiled. "
-            "Convert it to a numeric dtype of at most 64 bits"
-        )
+    _check_dtype(dtype, place)
     odd = dtype != array.dtype or any(s % array.itemsize for s in array.strides)
     strides = None if odd or array.flags.c_contiguous else array.strides
     return Input(Aval(array.shape, dtype), not isinstance(leaf, np.ndarray), strides, odd)
+
+
+def _on_device(array: Any, place: Callable[[], str]) -> Input:
+    """What a program must know of an array on a GPU."""
+    _check_dtype(array.dtype, place)
+    strides = None if array.flags.c_contiguous else array.strides
+    return Input(Aval(array.shape, array.dtype), False, strides, device=device_of(array))
+
+
+def _check_dtype(dtype: np.dtype[Any], place: Callable[[], str]) -> None:
+    if dtype not in SUPPORTED:
+        raise TypeError(
+            f"{place()} at {user_line()} has dtype {dtype}, which cannot be compiled. "
+            "Convert it to a numeric dtype of at most 64 bits"
+        )
 
 
 def _remedy(leaf: Any) -> str:

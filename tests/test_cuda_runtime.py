@@ -11,6 +11,7 @@ from golden_graphs import GOLDEN
 from stub_gpu import StubDriver, on_device, stub_gpu  # noqa: F401
 
 import jitgrad
+import jitgrad.signature
 from jitgrad.runtime.cuda import driver, execute
 from jitgrad.runtime.cuda.driver import CudaError
 from jitgrad.runtime.execute import compile_graph
@@ -81,3 +82,34 @@ def test_without_a_driver_the_error_says_what_to_install(monkeypatch: pytest.Mon
     with pytest.raises(CudaError, match="no NVIDIA driver.*525 or newer"):
         driver.driver()
     assert not driver.is_available()
+
+
+@pytest.mark.parametrize("target", [None, "cuda"])
+def test_a_function_runs_where_its_arguments_lie(target: str | None, stub_gpu: StubDriver) -> None:  # noqa: F811
+    x = np.random.default_rng(0).normal(size=(40, 6))[:, ::2]
+    loss = jitgrad.value_and_grad(lambda x, c: np.sum(np.exp(c * x)), target=target)
+    given = on_device(x) if target is None else x
+    value, gradient = loss(given, 2.0)
+    expected = jitgrad.value_and_grad(lambda x, c: np.sum(np.exp(c * x)))(np.ascontiguousarray(x), 2.0)
+    assert type(gradient) is type(on_device(x)) and stub_gpu.launches
+    assert_same_bits([np.array(gradient).view(np.ndarray)], [expected[1]], "gradient")
+    assert float(value) == expected[0]
+
+
+def test_arrays_on_several_devices_are_refused(
+    stub_gpu: StubDriver,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(jitgrad.signature, "device_of", lambda array: int(array[0]))
+    with pytest.raises(ValueError, match="lie on devices 0, 1. Copy them"):
+        jitgrad.jit(lambda x, y: x + y)(on_device(np.zeros(3)), on_device(np.ones(3)))
+
+
+def test_an_unknown_target_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be 'cpu' or 'cuda', got 'tpu'"):
+        jitgrad.grad(np.sin, target="tpu")
+
+
+def test_the_text_for_a_gpu_needs_none() -> None:
+    text = jitgrad.grad(lambda x: np.sum(np.tanh(x))).source(np.ones(5000), target="cuda")
+    assert "for lo in range(group(), units, groups()):" in text and "for i in each(m):" in text

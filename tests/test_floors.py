@@ -40,6 +40,7 @@ FLOORS = {
     "apart": 3,
     "targets": 4,
     "runtime": 5,
+    "engines": 6,
     "explain": 6,
     "capture": 6,
     "interface": 6,
@@ -91,6 +92,8 @@ LAZY = {
     "jitgrad.ops.elementwise": {"jitgrad.vmath"},
     "jitgrad.targets.cpu": {"jitgrad.targets.frontend", "jitgrad.targets.library"},
     "jitgrad.eager.plan": {"jitgrad.runtime.execute"},
+    "jitgrad.engines": {"jitgrad.runtime.cuda.execute"},
+    "jitgrad.jit": {"jitgrad.targets.cuda.grids"},
 }
 
 FILE_LINES, FUNCTION_LINES = 500, 60

@@ -14,7 +14,18 @@ import jitgrad
 
 LATER = (
     *("aval", "compile", "get_num_threads", "grad", "hessian", "interpret", "jacfwd", "jacobian", "jacrev"),
-    *("jit", "jvp", "load", "save", "serialization", "set_num_threads", "value_and_grad", "vjp", "viz", "vmap"),
+    *(
+        "jit",
+        "jvp",
+        "load",
+        "save",
+        "serialization",
+        "set_num_threads",
+        "value_and_grad",
+        "vjp",
+        "viz",
+        "vmap",
+    ),
 )
 HEAVY = {"llvmlite", "scipy", "jitgrad.jit", "jitgrad.fuse", "jitgrad.targets", "jitgrad.runtime"}
 

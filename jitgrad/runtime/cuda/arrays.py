@@ -9,6 +9,7 @@ import numpy as np
 
 from jitgrad.runtime.cuda.driver import CudaError, driver
 
+DLPACK_CUDA = 2  # the kind of a device in DLPack
 DeviceArray = Any  # a cupy.ndarray; CuPy is imported when a program needs it
 
 
@@ -28,7 +29,7 @@ def cupy() -> Any:
 def is_device_array(value: Any) -> bool:
     """Return whether a value lies on a device: CuPy's, PyTorch's or any library's with the same interface."""
     try:
-        return hasattr(value, "__cuda_array_interface__")
+        return hasattr(value, "__cuda_array_interface__") or value.__dlpack_device__()[0] == DLPACK_CUDA
     except Exception:  # a property may refuse by whatever it likes
         return False
 
@@ -36,7 +37,11 @@ def is_device_array(value: Any) -> bool:
 def as_device_array(value: Any) -> DeviceArray:
     """Return a device array as CuPy's without a copy, and a copy of a NumPy array on the current device."""
     xp = cupy()
-    return value if isinstance(value, xp.ndarray) else xp.asarray(value)
+    if isinstance(value, xp.ndarray):
+        return value
+    if isinstance(value, np.ndarray):
+        return xp.asarray(np.asarray(value, order="C"))
+    return xp.asarray(value) if hasattr(value, "__cuda_array_interface__") else xp.from_dlpack(value)
 
 
 def device_of(array: DeviceArray) -> int:

@@ -54,6 +54,21 @@ class Grid:
         """How much memory a group's temporaries take."""
         return sum(map(padded_bytes, self._temporaries()))
 
+    @property
+    def described(self) -> str:
+        """How the grid is launched, in words."""
+        form = self.form
+        groups = (
+            "its own block"
+            if form.block == form.threads
+            else f"one of {form.block // form.threads} in a block"
+        )
+        group = "shared by blocks side by side" if form.spread else f"{groups} of {form.block}"
+        words = f"{self.units} units, {form.threads} threads to each, {group}"
+        if not self.temporary_bytes:
+            return words
+        return f"{words}; {self.temporary_bytes} bytes of {'shared' if form.shared else 'global'} memory"
+
     def offsets(self) -> Mapping[str, int]:
         """Where each temporary begins in the memory of its group."""
         found, place = {}, 0
@@ -96,6 +111,11 @@ def grids(kernel: Kernel, fastmath: bool = False) -> list[Grid]:
         if entries["finish"].body:
             made.append(grid_of(entries["finish"], parameters, 1, Form(MOST_THREADS, MOST_THREADS)))
     return [replace(grid, form=replace(grid.form, fastmath=fastmath)) for grid in made]
+
+
+def listing(kernel: Kernel) -> str:
+    """Return the text of a kernel's grids, each with how it is launched."""
+    return "\n\n".join(f"# {grid.described}\n{grid.text}" for grid in grids(kernel))
 
 
 def grid_of(
