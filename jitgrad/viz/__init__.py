@@ -1,7 +1,10 @@
-"""What a function computes and how: tables of traces.
+"""Pictures of graphs and tables of traces, loaded when first used.
 
 >>> import jitgrad
->>> table = jitgrad.viz.trace_table(lambda x: x * x, 3.0)
+>>> x = jitgrad.tensor(3.0, requires_grad=True)
+>>> picture = jitgrad.viz.make_dot(2 * x, {"x": x}, show_partials=True)
+>>> [box.lines[0] for box in picture.boxes]
+['output', 'MulBackward0', 'x']
 """
 
 from __future__ import annotations
@@ -9,9 +12,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-_LATER = {"trace_table": "jitgrad.viz.traces"}
+_LATER = {
+    "Picture": "jitgrad.viz.picture",
+    "draw_graph": "jitgrad.viz.functions",
+    "make_dot": "jitgrad.viz.tape",
+    "trace_table": "jitgrad.viz.traces",
+}
 
 if TYPE_CHECKING:
+    from jitgrad.viz.functions import draw_graph as draw_graph
+    from jitgrad.viz.picture import Picture as Picture
+    from jitgrad.viz.tape import make_dot as make_dot
     from jitgrad.viz.traces import trace_table as trace_table
 else:
 
