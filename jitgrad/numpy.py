@@ -25,10 +25,13 @@ from jitgrad.traced import active
 
 # Not in NumPy
 _MORE = (
+    "conv",
     "erf",
     "gelu",
     "log_softmax",
     "logsumexp",
+    "max_pool",
+    "mean_pool",
     "relu",
     "sigmoid",
     "silu",

@@ -90,6 +90,9 @@ HEAVY = {
 # Own modules that a process needs only where it compiles.
 LAZY = {
     "jitgrad.machine.products": {"jitgrad.machine.product_code"},
+    "jitgrad.machine.windows": {"jitgrad.machine.window_code"},
+    "jitgrad.ops.convolution": {"jitgrad.machine.windows"},
+    "jitgrad.ops.pooling": {"jitgrad.machine.windows"},
     "jitgrad.ops.linear": {"jitgrad.machine.products"},
     "jitgrad.ops.gather": {"jitgrad.machine.scatter"},
     "jitgrad.ops.elementwise": {"jitgrad.vmath"},

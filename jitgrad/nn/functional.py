@@ -2,6 +2,7 @@
 
 from jitgrad.nn.activations import *  # noqa: F403
 from jitgrad.nn.classification import *  # noqa: F403
+from jitgrad.nn.convolution import *  # noqa: F403
 from jitgrad.nn.distances import *  # noqa: F403
 from jitgrad.nn.dropout import *  # noqa: F403
 from jitgrad.nn.linear import *  # noqa: F403
@@ -9,4 +10,5 @@ from jitgrad.nn.losses import *  # noqa: F403
 from jitgrad.nn.margins import *  # noqa: F403
 from jitgrad.nn.normalisation import *  # noqa: F403
 from jitgrad.nn.padding import *  # noqa: F403
+from jitgrad.nn.pooling import *  # noqa: F403
 from jitgrad.nn.softmax import *  # noqa: F403

@@ -16,6 +16,10 @@ from jitgrad.nn.activations import selu as selu
 from jitgrad.nn.activations import selu_ as selu_
 from jitgrad.nn.activations import threshold as threshold
 from jitgrad.nn.activations import threshold_ as threshold_
+from jitgrad.nn.convolution import conv1d as conv1d
+from jitgrad.nn.convolution import conv2d as conv2d
+from jitgrad.nn.convolution import conv_transpose1d as conv_transpose1d
+from jitgrad.nn.convolution import conv_transpose2d as conv_transpose2d
 from jitgrad.nn.distances import cosine_similarity as cosine_similarity
 from jitgrad.nn.distances import pairwise_distance as pairwise_distance
 from jitgrad.nn.dropout import alpha_dropout as alpha_dropout
@@ -28,15 +32,32 @@ from jitgrad.nn.normalisation import rms_norm as rms_norm
 from jitgrad.nn.padding import channel_shuffle as channel_shuffle
 from jitgrad.nn.padding import pixel_shuffle as pixel_shuffle
 from jitgrad.nn.padding import pixel_unshuffle as pixel_unshuffle
+from jitgrad.nn.pooling import adaptive_avg_pool1d as adaptive_avg_pool1d
+from jitgrad.nn.pooling import adaptive_max_pool1d_with_indices
+from jitgrad.nn.pooling import avg_pool1d as avg_pool1d
+from jitgrad.nn.pooling import max_pool1d as max_pool1d
+from jitgrad.nn.pooling import max_pool1d_with_indices as max_pool1d_with_indices
+from jitgrad.nn.pooling import max_pool2d as max_pool2d
 from jitgrad.nn.softmax import torch_softmax
 
 __all__ = [
-    *("alpha_dropout", "bilinear", "celu", "celu_", "channel_shuffle"),
+    *(
+        "adaptive_avg_pool1d",
+        "adaptive_max_pool1d",
+        "alpha_dropout",
+        "avg_pool1d",
+        "bilinear",
+        "celu",
+        "celu_",
+    ),
+    *("channel_shuffle", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d", "max_pool1d"),
+    *("max_pool1d_with_indices", "max_pool2d"),
     *("cosine_similarity", "dropout", "dropout_", "feature_alpha_dropout", "group_norm", "hardshrink"),
     *("layer_norm", "log_softmax", "pairwise_distance", "pixel_shuffle", "pixel_unshuffle", "prelu"),
     *("relu_", "rms_norm", "rrelu", "rrelu_", "selu", "selu_", "softmax", "threshold", "threshold_"),
 ]
 
+adaptive_max_pool1d = adaptive_max_pool1d_with_indices
 softmax = define("softmax")(torch_softmax("softmax"))
 log_softmax = define("log_softmax")(torch_softmax("log_softmax"))
 hardshrink = define("hardshrink", out=True)(activations.hardshrink)

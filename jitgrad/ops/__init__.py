@@ -4,6 +4,7 @@ from jitgrad.ops import activation as activation
 from jitgrad.ops import algebra as algebra
 from jitgrad.ops import arrange as arrange
 from jitgrad.ops import bounds as bounds
+from jitgrad.ops import convolution as convolution
 from jitgrad.ops import creation as creation
 from jitgrad.ops import decompositions as decompositions
 from jitgrad.ops import direct as direct
@@ -16,6 +17,7 @@ from jitgrad.ops import linear as linear
 from jitgrad.ops import lu as lu
 from jitgrad.ops import matrices as matrices
 from jitgrad.ops import pointwise as pointwise
+from jitgrad.ops import pooling as pooling
 from jitgrad.ops import ranks as ranks
 from jitgrad.ops import reductions as reductions
 from jitgrad.ops import scans as scans

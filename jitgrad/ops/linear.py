@@ -31,7 +31,7 @@ def _multiply() -> Callable[[Any, Any], Any]:
     return multiply
 
 
-def _product(x: Any, y: Any) -> Any:
+def product(x: Any, y: Any) -> Any:
     """The products of matrices, by code whose results do not depend on the layout of the operands.
 
     NumPy multiplies integers, and complex numbers once they lie row by row: BLAS adds in an order that
@@ -52,7 +52,7 @@ def _product(x: Any, y: Any) -> Any:
 matmul: Op = primitive(
     "matmul",
     "call",
-    _product,
+    product,
     lambda x, y: Aval((*x.shape[:-1], y.shape[-1]), np.result_type(x.dtype, y.dtype)),
     lambda g, out, x, y: (matmul(g, swap_last(y)), matmul(swap_last(x), g)),
     lambda tangents, out, x, y: _matmul_jvp(tangents, x, y),
