@@ -228,6 +228,47 @@ def _searched(node: Node, args: Sequence[Node], given: Sequence[bool], size: int
     return shaped(node.op(rows, flat, **dict(node.params)), values.shape)
 
 
+# Windows ----------------------------------------------------------------------------------------------
+
+
+def _convolved(node: Node, args: Sequence[Node], given: Sequence[bool], size: int) -> Any:
+    """More images where the weight is the same for all examples, else more groups of channels."""
+    x, weight = args
+    params = dict(node.params)
+    if given[0] and not given[1]:
+        images = node.op(shaped(x, (size * x.shape[1], *x.shape[2:])), weight, **params)
+        return shaped(images, (size, *node.shape))
+    x, weight = (a if own else repeated(a, size) for a, own in zip(args, given, strict=True))
+    stacked = shaped(weight, (size * weight.shape[1], *weight.shape[2:]))
+    params["groups"] *= size
+    return _unstacked(node.op(_channels(x), stacked, **params), size)
+
+
+def _weighted(node: Node, args: Sequence[Node], given: Sequence[bool], size: int) -> Any:
+    """The gradient of a weight: each example has channels of its own."""
+    x, g = (_channels(a if own else repeated(a, size)) for a, own in zip(args, given, strict=True))
+    params = dict(node.params)
+    params["groups"] *= size
+    return shaped(node.op(x, g, **params), (size, *node.shape))
+
+
+def _channels(x: Node) -> Any:
+    """The channels of all examples side by side, in the images that the examples share."""
+    x = moveaxis(x, 0, 1)
+    return shaped(x, (x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:]))
+
+
+def _unstacked(x: Node, size: int) -> Any:
+    """What `_channels` has put together, as it was."""
+    return moveaxis(shaped(x, (x.shape[0], size, x.shape[1] // size, *x.shape[2:])), 1, 0)
+
+
+def _peaks(node: Node, args: Sequence[Node], given: Sequence[bool], size: int) -> Any:
+    if any(given[1:]):
+        raise NotImplementedError("vmap: peaks has no batching rule for windows that differ. Loop over them")
+    return node.op(*args, **dict(node.params))
+
+
 RULES: dict[Op, Rule] = {
     alias: lambda node, args, given, size: args[0],  # all derivatives by it have been taken
     matmul: _product,
@@ -239,4 +280,8 @@ RULES: dict[Op, Rule] = {
     OPS["add_at"]: _written,
     OPS["extreme_at"]: _written,
     OPS["searchsorted"]: _searched,
+    OPS["convolution"]: _convolved,
+    OPS["convolution_of_input"]: _convolved,
+    OPS["convolution_of_weight"]: _weighted,
+    OPS["peaks"]: _peaks,
 }

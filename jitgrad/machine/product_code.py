@@ -22,8 +22,8 @@ from typing import Any
 
 from llvmlite import ir
 
-from jitgrad.machine.product_arguments import BLOCK, LANES, POINTERS, ROW_BYTES, WORDS, Registers, names
 from jitgrad.machine.loops import POINTER, WORD, Function, word
+from jitgrad.machine.product_arguments import BLOCK, LANES, POINTERS, ROW_BYTES, WORDS, Registers, names
 from jitgrad.machine.product_writer import Writer, lane_numbers
 
 ROWS = 8  # of few terms, whose sums are made together
