@@ -47,7 +47,7 @@ def key_of(value: Any, arrays: list[Any]) -> Any:
     if parts is not None:
         build, meta, children = parts
         return build, meta, *keys_of(children, arrays)
-    if is_device_array(value):
+    if not is_input(value) and is_device_array(value):
         array = as_device_array(value)
         arrays.append(array)
         return "device", device_of(array), array.shape, array.strides, array.dtype
