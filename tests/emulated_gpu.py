@@ -87,6 +87,7 @@ LOADS
 """
 REPLACED = {
     "ptx_kernel ": "",
+    '"mov.b64 $0, $1;", "=l,l"': '"", "=r,0"',
     "llvm.nvvm.read.ptx.sreg.": "gpu.",
     "llvm.nvvm.barrier0": "gpu.barrier0",
     "llvm.nvvm.bar.warp.sync": "gpu.warp.sync",
@@ -130,7 +131,7 @@ def thread_function(text: str, parameters: tuple[Parameter, ...], form: Form) ->
         ir = ir.replace(old, new)
     ir = re.sub(r'^declare .*@"gpu\..*$', "", ir, flags=re.MULTILINE)
     ir = re.sub(
-        r'(@"jitgrad.shared" = )external (addrspace\(3\) global) \[0 x i8\].*',
+        r'(@"jitgrad_shared" = )external (addrspace\(3\) global) \[0 x i8\].*',
         rf"\1internal \2 [{SHARED_BYTES} x i8] zeroinitializer, align 64",
         ir,
     ).replace("[0 x i8] addrspace(3)*", "ptr addrspace(3)")

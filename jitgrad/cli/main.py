@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jitgrad.accuracy import LIBRARIES
-from jitgrad.cli import bench, cache, demo, info, processes, ulp
+from jitgrad.cli import bench, cache, demo, info, kernels, processes, ulp
 from jitgrad.cli.peers import ENGINES
 from jitgrad.cli.terminal import MissingExtra
 from jitgrad.cli.workloads import DTYPES, SIZES, WORKLOADS, cases
@@ -44,6 +44,16 @@ shows the largest error and, in brackets, the mean over these points without the
 NaN or a wrong infinity. A ! marks an error of jitgrad above the bound; then the command fails.
 """
 
+KERNELS_NOTES = """\
+What is shown: the grids of threads of every workload of the benchmark, at all its sizes, and of every sample
+call of the op table, values with gradients, compiled for all arrays at multiples of 16 bytes (v) and for any.
+Equal texts are compiled once. Registers, spilled bytes and stack are what the assembler says, shared is what
+a launch asks for; occupancy is the part of a multiprocessor's warps that these leave room for. Loads and
+stores of global memory are counted in the PTX. float64 is marked where a kernel that has only float32
+computes in it. A kernel that spills, exceeds its block's registers or is marked so is red, and the command
+fails.
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
@@ -69,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     add_bench(commands)
 
     add_ulp(commands)
+
+    add_kernels(commands)
 
     command = commands.add_parser("info", help="print versions, processor, threads and the cache folder")
     command.set_defaults(run=lambda o: info.run())
@@ -132,6 +144,34 @@ def run_bench(options: argparse.Namespace) -> int:
     if options.memory:
         return processes.run_memory(chosen, options.engines, options.also, options.json)
     return bench.run(chosen, options.engines, options.also, options.rounds, options.json)
+
+
+def add_kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the kernels command."""
+    command = commands.add_parser(
+        "kernels",
+        help="compile kernels for a GPU, without one, and show what they take",
+        epilog=KERNELS_NOTES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    note = "of the GPU, such as 7.5, 8.0 or 9.0 (default: 9.0)"
+    command.add_argument("--capability", type=kernels.capability, default=(9, 0), help=note)
+    for name, allowed in (("workloads", list(WORKLOADS)), ("ops", list(kernels.OPS))):
+        note = f"only these of the {'benchmark' if name == 'workloads' else 'op table'}"
+        option = command.add_argument(f"--{name}", nargs="*", choices=allowed, help=note)
+        option.metavar = name[:-1].upper()
+    command.add_argument("--dtype", choices=DTYPES, default="float32", help="(default: float32)")
+    command.add_argument("--json", type=Path, help="write the figures to this file")
+    command.set_defaults(run=run_kernels)
+
+
+def run_kernels(options: argparse.Namespace) -> int:
+    """Run the kernels command, for everything if nothing is chosen."""
+    chosen = options.workloads, options.ops
+    workloads, names = chosen if any(c is not None for c in chosen) else (WORKLOADS, kernels.OPS)
+    return kernels.run(
+        options.capability, list(workloads or ()), list(names or ()), options.dtype, options.json
+    )
 
 
 def add_ulp(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -37,15 +37,20 @@ def word(builder: ir.IRBuilder, number: Value | int) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Scopes:
-    """What LLVM may assume of an access: it touches `own`, and nothing that the scopes of `others` cover."""
+    """What LLVM may assume of an access: it touches `own`, and nothing that the scopes of `others` cover.
+
+    With `fixed`, the memory that it reads stays as it is while the kernel runs.
+    """
 
     own: ir.MDValue | None
     others: ir.MDValue | None
+    fixed: ir.MDValue | None = None
 
     def mark(self, access: ir.Instruction) -> None:
-        for name, scopes in (("alias.scope", self.own), ("noalias", self.others)):
-            if scopes is not None:
-                access.set_metadata(name, scopes)
+        marks = (("alias.scope", self.own), ("noalias", self.others), ("invariant.load", self.fixed))
+        for name, mark in marks:
+            if mark is not None:
+                access.set_metadata(name, mark)
 
 
 @dataclass(frozen=True, slots=True)

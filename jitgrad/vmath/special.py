@@ -34,6 +34,7 @@ from jitgrad.vmath.pieces import (
     Pair,
     at_most,
     horner,
+    narrow,
     nearest,
     polynomial,
     product_of,
@@ -46,7 +47,6 @@ from jitgrad.vmath.pieces import (
 from jitgrad.vmath.power import log_pair
 from jitgrad.vmath.routine import routine
 from jitgrad.vmath.tables import DIGAMMA_PIECES, ERF_PIECES, LGAMMA_PIECES
-from jitgrad.vmath.trigonometry import rounded_to
 from jitgrad.vmath.value import Value, pick, rarely
 
 # Beyond these, erf is 1 and erfc is 0.
@@ -124,6 +124,11 @@ def piecewise(x: Value, name: str, pieces: Sequence[Sequence[float]]) -> Pair:
     centre, value, *terms = (pick(index, f"{name}{k}", column, x.kind) for k, column in enumerate(pieces))
     u = x - centre
     return sum_of_ordered(value, u * horner(u, terms))
+
+
+def rounded_to(x: Value, y: Value) -> Value:
+    """Return y in the type of x."""
+    return narrow(y) if x.bits == 32 else y
 
 
 def is_plain(x: Value) -> Value:

@@ -20,16 +20,14 @@ from jitgrad.vmath.pieces import (
     SHIFT,
     flip,
     horner,
-    narrow,
     nearest,
     product_of,
     signs,
     sum_of,
     sum_of_ordered,
-    wide,
 )
 from jitgrad.vmath.routine import routine
-from jitgrad.vmath.value import FLOAT64, Kind, Value, rarely
+from jitgrad.vmath.value import Value, rarely
 
 Reduced = tuple[Value, Value, Value]
 """Quarter turns n as integer bits, the nearest r, and a small `low`: x = n pi/2 + (r - low)."""
@@ -39,14 +37,12 @@ LIMIT = {32: 3216.0, 64: 6.5e6}
 # Up to here, three parts of pi/2 are enough in float32.
 MIDDLE = 2.0e5
 
-UINT64 = Kind("uint", 64)
-
 TWO_OVER_PI_BITS = 1280
 # Per width: log2 of the exponents that share a table row, and the bits of each part of 2/pi in a row.
 ROW_BITS = {32: 0, 64: 5}
-PARTS = {32: (29, 53), 64: (53, 53, 53, 53)}
-# In float64, rows from 1 on are scaled so that no part is subnormal, and x is scaled back.
-ROW_1, ROW_SCALE = 2.0 ** (MANTISSA[64] + 2), {32: 1, 64: 2**200}
+PARTS = {width: 4 * (MANTISSA[width] + 1,) for width in (32, 64)}
+# Rows from 1 on are scaled so that no part is subnormal, and x is scaled back.
+ROW_1, ROW_SCALE = {width: 2.0 ** (MANTISSA[width] + 2) for width in (32, 64)}, {32: 2**60, 64: 2**200}
 
 
 def lowest_exponent(width: int) -> int:
@@ -73,27 +69,17 @@ TABLES = {width: reduction_table(width) for width in (32, 64)}
 
 
 def table_row(x: Value) -> list[Value]:
-    """Return the parts of 2/pi for the exponent of x, in float64."""
+    """Return the parts of 2/pi for the exponent of x."""
     exponent = (x.bitcast("uint") >> MANTISSA[x.bits]) & (2 * EXPONENT_BIAS[x.bits] + 1)
     lowest = exponent.constant(lowest_exponent(x.bits))
     row = (select(exponent > lowest, exponent, lowest) - lowest) >> ROW_BITS[x.bits]
     name = f"two_over_pi_{x.bits}_"
-    return [row.lookup(f"{name}{k}", part, FLOAT64) for k, part in enumerate(TABLES[x.bits])]
-
-
-def reduced_wide(x: Value) -> Reduced:
-    """Reduce any finite float32 x, to float64."""
-    first, second = table_row(x)
-    x = wide(x)
-    product = x * first
-    n, bits = nearest(product)
-    r = fma(x, second, product - n) * (math.pi / 2)
-    return bits, r, r.constant(0)
+    return [row.lookup(f"{name}{k}", part, x.kind) for k, part in enumerate(TABLES[x.bits])]
 
 
 def reduced_far(x: Value) -> Reduced:
-    """Reduce any finite float64 x."""
-    scaled = select(fabs(x) < ROW_1, x, x * (1 / ROW_SCALE[64]))
+    """Reduce any finite x."""
+    scaled = select(fabs(x) < ROW_1[x.bits], x, x * (1 / ROW_SCALE[x.bits]))
     products = [product_of(scaled, part) for part in table_row(x)]
     (first, first_low), (second, second_low), (third, third_low), (fourth, _) = products
     turns, error = sum_of(fma(rint(first * 0.25), x.constant(-4), first), first_low)
@@ -106,7 +92,7 @@ def reduced_far(x: Value) -> Reduced:
     rest, carry_4 = sum_of(rest, other)
     carries = (carry + carry_2) + (carry_3 + carry_4)
     high, low = sum_of_ordered(rest, carries + (third_low + fourth))
-    half_pi, half_pi_low = PI[64][0] / 2, PI[64][1] / 2
+    half_pi, half_pi_low = (part / 2 for part in PI[x.bits])
     r, r_low = product_of(high, x.constant(half_pi))
     r_low = r_low + fma(high, x.constant(half_pi_low), low * half_pi)
     r, r_low = sum_of_ordered(r, r_low)
@@ -178,15 +164,16 @@ def cos(x: Value) -> Value:
 
 def far_wave(x: Value, quarters: Value) -> Value:
     """Return the sine of x + quarters * pi/2 beyond LIMIT."""
-    n, r, low = reduced_middle(x) if x.bits == 32 else reduced_far(x)
-    y = wave((n + quarters, r, low))
-    return rarely(beyond(x, MIDDLE), y, wide_wave, x, quarters) if x.bits == 32 else y
+    if x.bits == 64:
+        return farthest_wave(x, quarters)
+    n, r, low = reduced_middle(x)
+    return rarely(beyond(x, MIDDLE), wave((n + quarters, r, low)), farthest_wave, x, quarters)
 
 
-def wide_wave(x: Value, quarters: Value) -> Value:
-    """Return the sine of x + quarters * pi/2 for float32 x, by float64."""
-    n, r, low = reduced_wide(x)
-    return narrow(wave((n + quarters.astype(UINT64), r, low)))
+def farthest_wave(x: Value, quarters: Value) -> Value:
+    """Return the sine of any finite x + quarters * pi/2."""
+    n, r, low = reduced_far(x)
+    return wave((n + quarters, r, low))
 
 
 def tan(x: Value) -> Value:
@@ -195,13 +182,8 @@ def tan(x: Value) -> Value:
 
 
 def far_tan(x: Value) -> Value:
-    """Return the tangent beyond LIMIT, in float64."""
-    return rounded_to(x, tangent(reduced_wide(x) if x.bits == 32 else reduced_far(x)))
-
-
-def rounded_to(x: Value, y: Value) -> Value:
-    """Return y in the type of x."""
-    return narrow(y) if x.bits == 32 else y
+    """Return the tangent of any finite x."""
+    return tangent(reduced_far(x))
 
 
 for _body in (sin, cos, tan):

@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from jitgrad.ops.reductions import identity
 from jitgrad.targets.cuda import vectors
 from jitgrad.targets.cuda.device import WARP
 from jitgrad.targets.lowering import Lowering, Operand, array_scopes, one_at_a_time, relax
-from jitgrad.targets.memory import BOOL, BYTE, WORD, Scopes, Span, counted, kind_of, stored, word
+from jitgrad.targets.memory import BOOL, BYTE, WORD, Scopes, Span, kind_of, stored, word
 from jitgrad.targets.source import COMBINE, Parameter
 from jitgrad.vmath.value import Kind, Value
 
@@ -25,8 +25,13 @@ NARROW = Kind("int", 32)
 VECTOR_BYTES = 16  # of the widest load of one thread
 MULTIPLE = 4  # elements: the most that one load brings, and of what aligned rows are multiples
 LONGEST_BODY = 48  # statements of a loop that is written once for each element of a vector
+LONG_BODY = 24  # beyond these, half as many elements: each holds registers
+# Threads of a block for which there are registers however many a thread takes. Where ptxas is told of a limit
+# that does not bind, it takes a fifth more registers, and fewer threads run at once.
+ANY_BLOCK = 256
 SHARED, GLOBAL = 3, 1  # address spaces
 GENERIC = ir.PointerType()
+ONE_UNIT = "range(lo, hi)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,8 @@ class Form:
     A group has `threads` threads; several groups of one warp, or one of several warps, make a block of
     `block` threads. Where it is `spread`, the blocks of a column of the grid are one group together.
     Temporaries lie in `shared` memory, or else in global scratch memory. Where it is `aligned`, all arrays
-    and rows begin at multiples of 16 bytes. With `fastmath` arithmetic may be contracted and reassociated.
+    and rows begin at multiples of 16 bytes. Where an output is `aliased`, it lies in the memory of an input.
+    With `fastmath` arithmetic may be contracted and reassociated.
     """
 
     threads: int = WARP
@@ -44,6 +50,7 @@ class Form:
     spread: bool = False
     shared: bool = True
     aligned: bool = False
+    aliased: bool = False
     fastmath: bool = False
 
 
@@ -55,15 +62,27 @@ def llvm_ir(text: str, parameters: Sequence[Parameter], form: Form, symbol: str,
     """
     with one_at_a_time:
         module = ir.Module(symbol)
-        scopes = array_scopes(module, tuple(parameters))
+        scopes = _scopes(module, parameters, form)
         entry, *others = ast.parse(text, filename).body
         assert isinstance(entry, ast.FunctionDef)
         functions = {part.name: part for part in others if isinstance(part, ast.FunctionDef)}
         writer = _Function(module, symbol, parameters, form, scopes, filename)
         writer.write(entry, functions)
+        if form.block > ANY_BLOCK:
+            limit = [writer.function, "maxntidx", NARROW.llvm(form.block)]
+            module.add_named_metadata("nvvm.annotations", limit)
         if form.fastmath:
             relax(module)
         return str(module)
+
+
+def _scopes(module: ir.Module, parameters: Sequence[Parameter], form: Form) -> dict[str, Scopes]:
+    """What arrays share; a load of an input that nothing writes may go through the cache of constants."""
+    found = array_scopes(module, tuple(parameters))
+    if not form.aliased:
+        fixed = module.add_metadata([])
+        found |= {p.name: replace(found[p.name], fixed=fixed) for p in parameters if p.kind == "input"}
+    return found
 
 
 class _Function(Lowering):
@@ -135,10 +154,10 @@ class _Function(Lowering):
         """Where the group's temporaries begin."""
         if self.form.shared:
             kind = ir.ArrayType(BYTE.llvm, 0)
-            if "jitgrad.shared" not in self.module.globals:
-                variable = ir.GlobalVariable(self.module, kind, "jitgrad.shared", addrspace=SHARED)
+            if "jitgrad_shared" not in self.module.globals:
+                variable = ir.GlobalVariable(self.module, kind, "jitgrad_shared", addrspace=SHARED)
                 variable.align = VECTOR_BYTES
-            memory = self.builder.addrspacecast(self.module.globals["jitgrad.shared"], GENERIC)
+            memory = self.builder.addrspacecast(self.module.globals["jitgrad_shared"], GENERIC)
             place = self._group_in_block()
         else:
             memory, place = self._generic(scratch, GLOBAL), self._group()
@@ -257,8 +276,11 @@ class _Function(Lowering):
         low, high = given[:2] if len(given) > 1 else (word(self.builder, 0), given[0])
         if bounds.func.id != "each":
             step = given[2] if len(given) > 2 else word(self.builder, 1)
-            with self._turns(low, high, step) as index:
-                self._turn(name, index, body)
+            if ast.unparse(bounds) == ONE_UNIT:
+                self._turn(name, low, body)
+            else:
+                with self._turns(low, high, step) as index:
+                    self._turn(name, index, body)
             return
         thread, threads = self._thread(), self._threads()
         width = self._width(name, body) if len(given) == 1 else 1
@@ -272,12 +294,27 @@ class _Function(Lowering):
     @contextmanager
     def _turns(self, low: Value, high: Value, step: Value) -> Iterator[Value]:
         """A loop over low, low + step, ... below high."""
-        count = high - low
-        if not (isinstance(step.raw, ir.Constant) and step.raw.constant == 1):
-            above = (count + (step - 1)).bitcast("uint")
-            count = (count > 0).choose((above / step.bitcast("uint")).bitcast("int"), count.constant(0))
-        with counted(self.builder, 0, count) as turn:
-            yield low + turn * step
+        builder, before = self.builder, self.builder.basic_block
+        body, end = (builder.append_basic_block(name) for name in ("loop", "end"))
+        builder.cbranch((low < high).raw, body, end)
+        builder.position_at_end(body)
+        index = builder.phi(WORD.llvm, "i")
+        index.add_incoming(low.raw, before)
+        yield self._afresh(Value(builder, index, WORD))
+        following = builder.add(index, step.raw, flags=("nuw", "nsw"))
+        index.add_incoming(following, builder.basic_block)
+        builder.cbranch((Value(builder, following, WORD) < high).raw, body, end)
+        builder.position_at_end(end)
+
+    def _afresh(self, index: Value) -> Value:
+        """The same number, of which LLVM knows nothing, so that each turn computes its addresses from it.
+
+        Else LLVM carries an address of 64 bits for each array from turn to turn, in two registers, where the
+        assembler adds the index to what it reads from constant memory.
+        """
+        signature = ir.FunctionType(WORD.llvm, [WORD.llvm])
+        raw = self.builder.asm(signature, "mov.b64 $0, $1;", "=l,l", [index.raw], False)
+        return Value(self.builder, raw, WORD)
 
     def _turn(self, name: str, index: Value, body: list[ast.stmt]) -> None:
         names, outer = self.names, self.outer
@@ -309,7 +346,7 @@ class _Function(Lowering):
         return span
 
     def _width(self, name: str, body: list[ast.stmt]) -> int:
-        """How many neighbouring elements a thread takes at once: as many as one load can bring."""
+        """How many neighbouring elements a thread takes at once: as many as one load can bring, or half."""
         nodes = [node for statement in body for node in ast.walk(statement)]
         if not (self.form.aligned and self.wide) or len(body) > LONGEST_BODY:
             return 1
@@ -323,7 +360,10 @@ class _Function(Lowering):
                     bits.append(stored(self._span(node.value).kind).bits)
                 elif re.search(rf"\b{name}\b", place):
                     return 1
-        return min(MULTIPLE, VECTOR_BYTES * 8 // max(bits)) if len(bits) > 1 else 1
+        most = min(MULTIPLE, VECTOR_BYTES * 8 // max(bits))
+        if len(bits) == 1:
+            return 1
+        return max(1, most // 2) if len(body) > LONG_BODY else most
 
     # Calls ----------------------------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ def compile_ptx(text: str, symbol: str, capability: tuple[int, int], contract: b
     module = llvm.parse_assembly(text, context)
     module.triple, module.data_layout = TRIPLE, str(machine.target_data)
     for definition in library.definitions(native.declared(module)):
-        module.link_in(llvm.parse_assembly(definition, context))
+        module.link_in(llvm.parse_assembly(_inline(definition), context))
     _hide(module, symbol)
     module.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
@@ -64,11 +64,14 @@ def _machine(capability: tuple[int, int]) -> Any:
     return target.create_target_machine(cpu=f"sm_{major}{minor}", features=VERSION, opt=3)
 
 
+def _inline(definition: str) -> str:
+    """What is rarely needed stands in place of its calls too, which would need a stack."""
+    return definition.replace("noinline", "")
+
+
 def _hide(module: Any, symbol: str) -> None:
-    """Write what the kernel calls in place of its calls, but for what is rarely needed."""
+    """Write what the kernel calls in place of its calls."""
     for function in module.functions:
-        if function.is_declaration or function.name == symbol:
-            continue
-        function.linkage = llvm.Linkage.internal
-        if not any(b"noinline" in attribute for attribute in function.attributes):
+        if not function.is_declaration and function.name != symbol:
+            function.linkage = llvm.Linkage.internal
             function.add_function_attribute("alwaysinline")
