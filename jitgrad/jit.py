@@ -18,7 +18,7 @@ import numpy as np
 from jitgrad import stored
 from jitgrad.engines import Engine, chosen, engine_for, is_on_cpu, strides_for
 from jitgrad.errors import JitgradWarning
-from jitgrad.explain import Report, explain, measured
+from jitgrad.explain import explain, measured
 from jitgrad.fuse import fuse
 from jitgrad.identity import Identity
 from jitgrad.ir import Aval, Graph, Node
@@ -396,12 +396,17 @@ class Function:
         program = fuse(graph, element_strides(graph, [i.strides for i in inputs]))
         return "\n\n".join(listing(step) for step in program.steps if isinstance(step, Kernel))
 
-    def explain(self, *args: Any, measure: bool = False, **kwargs: Any) -> Report:
+    def explain(self, *args: Any, measure: bool = False, target: str = "cpu", **kwargs: Any) -> Any:
         """Report on the steps that such arguments lead to: the memory that they move, their work, their time.
 
-        With `measure` the program runs a few times, and the report has the time of each step.
+        With `measure` the program runs a few times, and the report has the time of each step. With `target`
+        "cuda" it is about the same program on a GPU, which need not be there.
         """
         compiled = self.compiled(*args, **kwargs)
+        if target == "cuda":
+            from jitgrad.explain_grids import explain_on_device
+
+            return explain_on_device(compiled)
         if not measure:
             return explain(compiled)
         arrays: list[Array] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -66,8 +65,8 @@ def written_by_ir(kernel: Kernel, read: Mapping[Node, Array]) -> dict[Node, Arra
         given = arguments(grid, read, memory)
         spans = {p.name: given[p.name] for p in grid.parameters if p.kind in ("input", "output", "work")}
         arrays = {name: span.memory[span.start :] for name, span in spans.items()}
-        if grid.rows_align and all(array.ctypes.data % 16 == 0 for array in arrays.values()):
-            grid = replace(grid, form=replace(grid.form, aligned=True))
+        if all(array.ctypes.data % 16 == 0 for array in arrays.values()):
+            grid = grid.as_aligned()
         run_grid(grid, arrays)
     return {target: memory[target] for target in kernel.targets}
 

@@ -156,3 +156,14 @@ def test_the_command_shows_a_table_and_fails_for_what_breaks_a_rule(
     assert not any(
         replace(made, **broken).sound for broken in ({"spilled": 4}, {"registers": 256}, {"wide": True})
     )
+
+
+def test_a_report_on_a_program_for_a_gpu() -> None:
+    loss = jitgrad.value_and_grad(lambda x: np.sum(np.tanh(x) ** 2))
+    report = loss.explain(np.ones(100_000, np.float32), target="cuda")
+    (kernel,) = report.kernels
+    main, finish = kernel.grids
+    assert 0 < main.registers <= 255 and main.spilled_bytes == 0 and 0 < main.occupancy <= 1
+    assert "98 units" in main.launch and "1 units, 1024 threads" in finish.launch
+    assert kernel.expected == pytest.approx(800_004 / 4.3e12)
+    assert f"{main.registers} registers, no spill" in str(report)

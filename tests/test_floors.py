@@ -42,6 +42,7 @@ FLOORS = {
     "runtime": 5,
     "engines": 6,
     "explain": 6,
+    "explain_grids": 6,
     "capture": 6,
     "interface": 6,
     "traced": 6,
@@ -99,7 +100,7 @@ LAZY = {
     "jitgrad.targets.cpu": {"jitgrad.targets.frontend", "jitgrad.targets.library"},
     "jitgrad.eager.plan": {"jitgrad.runtime.execute"},
     "jitgrad.engines": {"jitgrad.runtime.cuda.execute"},
-    "jitgrad.jit": {"jitgrad.targets.cuda.grids"},
+    "jitgrad.jit": {"jitgrad.explain_grids", "jitgrad.targets.cuda.grids"},
 }
 
 FILE_LINES, FUNCTION_LINES = 500, 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -50,8 +50,7 @@ class GridStep:
 
     def function(self, driver: Driver, device: int, aligned: bool) -> int:
         """The address of the grid's function for arrays that are aligned or not."""
-        form = replace(self.grid.form, aligned=aligned and self.grid.rows_align)
-        return modules.load(replace(self.grid, form=form), driver, device)
+        return modules.load(self.grid.as_aligned() if aligned else self.grid, driver, device)
 
     @property
     def shared_bytes(self) -> int:

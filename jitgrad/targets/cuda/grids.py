@@ -22,7 +22,7 @@ MOST_THREADS = 1024
 VECTOR = 4  # elements that a thread should have at least
 USUAL_BLOCK = 256
 SHARED_BYTES = 48 << 10  # what a block may have on every GPU without asking
-BYTES_PER_THREAD = 128  # of temporaries: more leave a multiprocessor half empty
+BYTES_PER_THREAD = 64  # of temporaries: more leave a multiprocessor half empty
 BUSY = 1 << 17  # threads that keep a large GPU busy
 ALIGNMENT = 64
 
@@ -84,6 +84,10 @@ class Grid:
         assert isinstance(entry, ast.FunctionDef)
         stepped = sizes_of_steps(entry)
         return all(p.value % MULTIPLE == 0 for p in self.parameters if p.kind == "size" and p.name in stepped)
+
+    def as_aligned(self) -> Grid:
+        """Return the grid for arrays that begin at multiples of 16 bytes, as far as its rows do."""
+        return replace(self, form=replace(self.form, aligned=self.rows_align))
 
     def _temporaries(self) -> list[Parameter]:
         return [p for p in self.parameters if p.kind == "temp"]
