@@ -58,13 +58,9 @@ class Grid:
     def described(self) -> str:
         """How the grid is launched, in words."""
         form = self.form
-        groups = (
-            "its own block"
-            if form.block == form.threads
-            else f"one of {form.block // form.threads} in a block"
-        )
-        group = "shared by blocks side by side" if form.spread else f"{groups} of {form.block}"
-        words = f"{self.units} units, {form.threads} threads to each, {group}"
+        words = f"{self.units} units, {form.threads} threads to each, blocks of {form.block}"
+        if form.spread:
+            words += ", several to a unit where there are few"
         if not self.temporary_bytes:
             return words
         return f"{words}; {self.temporary_bytes} bytes of {'shared' if form.shared else 'global'} memory"
