@@ -11,6 +11,7 @@ import jitgrad
 from jitgrad.eager.dispatch import apply_op
 from jitgrad.eager.tensor import Tensor, wrap
 from jitgrad.ir import CAPTURE, LITERAL, Graph, Node, interpret, literal_value
+from jitgrad.program import Program
 from jitgrad.rewrite import simplify
 from jitgrad.runtime.execute import Compiled, compile_graph
 
@@ -50,10 +51,11 @@ def compiled_for(graph: Graph, arrays: Sequence[Array]) -> Compiled:
     return compile_graph(simplify(graph), strides_of(arrays))
 
 
-def values_of(nodes: Sequence[Node], program: Compiled, arrays: Sequence[Array]) -> dict[Node, Array]:
+def values_of(nodes: Sequence[Node], program: Program, arrays: Sequence[Array]) -> dict[Node, Array]:
     """What kernels read: arguments and captured arrays as they lie in memory, others computed."""
-    inputs = program.program.inputs
-    found = dict(zip(nodes, interpret(Graph(inputs, tuple(nodes)), *arrays), strict=True))
+    inputs = program.inputs
+    computed = (np.asarray(x, order="C") for x in interpret(Graph(inputs, tuple(nodes)), *arrays))
+    found = dict(zip(nodes, computed, strict=True))
     found |= dict(zip(inputs, arrays, strict=True))
     return found | {n: n.param("value").array for n in nodes if n.op is CAPTURE}
 

@@ -1,4 +1,4 @@
-"""Kernels run as grids of threads by the interpreter, beside the same kernels on the CPU."""
+"""Kernels run as grids of threads by the interpreter, beside the same graph on the CPU."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import numpy as np
 from compare import Array, assert_same_bits, strides_of, values_of
 from emulated_gpu import reduced, run_grid
 
+from jitgrad.fuse import fuse
 from jitgrad.ir import Graph, Node
 from jitgrad.program import Kernel
-from jitgrad.runtime.execute import KernelStep, compile_graph
+from jitgrad.runtime.execute import element_strides
 from jitgrad.targets.cuda.grids import Grid, Work, grids
 from jitgrad.targets.cuda.interpreter import run
 from jitgrad.targets.dialect import Span
+from jitgrad.targets.emit import emit
 
 Memory = dict[Node | Work, Array]
 RunKernel = Callable[[Kernel, Mapping[Node, Array]], dict[Node, Array]]
@@ -71,27 +73,22 @@ def written_by_ir(kernel: Kernel, read: Mapping[Node, Array]) -> dict[Node, Arra
     return {target: memory[target] for target in kernel.targets}
 
 
-def written_by_cpu(step: KernelStep, read: Mapping[Node, Array]) -> dict[Node, Array]:
-    """What a kernel writes, by this machine's code for it."""
-    from test_frontend import compiled, written_by
+def assert_grids_agree(graph: Graph, arrays: Sequence[Array], label: str, *run_kernels: RunKernel) -> int:
+    """Run every kernel of a graph in each way on the same arrays; return how many kernels there were.
 
-    arrays = iter(written_by(compiled, step.source, dict(read)))
-    return {p.value: next(arrays) for p in step.source.parameters if p.kind == "output"}
-
-
-def assert_grids_agree(
-    graph: Graph, arrays: Sequence[Array], label: str, run_kernel: RunKernel = written_by_grids
-) -> int:
-    """Run every kernel of a graph both ways on the same arrays; return how many kernels there were."""
-    program = compile_graph(graph, strides_of(arrays))
-    for step in program.kernels:
-        nodes = [p.value for p in step.source.parameters if p.kind == "input"]
-        read = values_of(nodes, program, arrays)
-        got, expected = run_kernel(step.kernel, read), written_by_cpu(step, read)
-        targets = list(expected)
-        assert_same_bits(
-            [got[t].reshape(t.shape) for t in targets],
-            [expected[t] for t in targets],
-            f"{label}: {step.source.text}",
-        )
-    return len(program.kernels)
+    They give the bits of the interpreter, as the CPU's kernels do.
+    """
+    program = fuse(graph, element_strides(graph, strides_of(arrays)))
+    kernels = [step for step in program.steps if isinstance(step, Kernel)]
+    sources = [emit(kernel) for kernel in kernels]
+    nodes = {p.value for source in sources for p in source.parameters if p.kind in ("input", "output")}
+    values = values_of([*nodes], program, arrays)
+    for kernel, source in zip(kernels, sources, strict=True):
+        for run_kernel in run_kernels:
+            got = run_kernel(kernel, values)
+            assert_same_bits(
+                [got[target].reshape(target.shape) for target in got],
+                [values[target] for target in got],
+                f"{label}, {run_kernel.__name__}: {source.text}",
+            )
+    return len(kernels)

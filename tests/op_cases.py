@@ -62,13 +62,23 @@ def _dtype_cases(name: str, op: Any, dtype: str) -> Iterator[Case]:
         yield Case(op, sample, f"{name}-{dtype}-{i}")
 
 
+def table() -> dict[str, Any]:
+    """Every op that has samples, by the name of its cases."""
+    named = [(name, op) for name, op in ops.COMPOSITES.items()]
+    named += [(f"op.{name}", op) for name, op in ops.OPS.items()]
+    return {name: op for name, op in named if op.samples is not None}
+
+
+def cases_of(name: str, *dtypes: str) -> Iterator[Case]:
+    """Every sample of an op of `table` in these dtypes."""
+    for dtype in dtypes or DTYPES:
+        yield from _dtype_cases(name, table()[name], dtype)
+
+
 def cases(*dtypes: str) -> Iterator[Case]:
     """Every sample of every op in these dtypes."""
-    for prefix, table in (("", ops.COMPOSITES), ("op.", ops.OPS)):
-        for name, op in table.items():
-            for dtype in dtypes or DTYPES:
-                if op.samples is not None:
-                    yield from _dtype_cases(prefix + name, op, dtype)
+    for name in table():
+        yield from cases_of(name, *dtypes)
 
 
 def float_outputs(graph: Graph) -> list[Node]:
@@ -103,10 +113,12 @@ def gradient_graph(case: Case) -> tuple[Graph, list[np.ndarray[Any, Any]]]:
     ]
 
 
+def sample_graph(case: Case) -> tuple[Graph, list[np.ndarray[Any, Any]]]:
+    """The op's outputs, and its gradients if there are any."""
+    return gradient_graph(case) if is_differentiable(case) else (case.graph(), case.arrays)
+
+
 def op_graphs(*dtypes: str) -> Iterator[tuple[str, Graph, list[np.ndarray[Any, Any]]]]:
     """(name, graph, arrays) for every sample: values, and gradients where there are any."""
     for case in cases(*dtypes):
-        if is_differentiable(case):
-            yield case.name, *gradient_graph(case)
-        else:
-            yield case.name, case.graph(), case.arrays
+        yield case.name, *sample_graph(case)

@@ -95,6 +95,25 @@ EVERYTHING = Vocabulary(
         *("reduce", "reduce", "back", "back", "test", "best", "running", *_MOVES),
     ),
 )
+WITHOUT_ELEMENTS = Vocabulary(  # what arrays without elements may be given to
+    EVERYTHING.unary,
+    EVERYTHING.binary,
+    ("sum", "prod"),
+    (
+        "unary",
+        "unary",
+        "binary",
+        "binary",
+        "scalar",
+        "clamp",
+        "where",
+        "reduce",
+        "reduce",
+        "test",
+        "move",
+        "join",
+    ),
+)
 SMOOTH = Vocabulary(
     ("negative", "tanh", "sin", "sigmoid", "erf"),
     ("add", "subtract", "multiply"),
@@ -106,11 +125,18 @@ SMOOTH = Vocabulary(
 class RandomGraph:
     """Draws ops one after another on a growing pool of nodes."""
 
-    def __init__(self, seed: int, dtype: str, vocabulary: Vocabulary = EVERYTHING, nodes: int = 14) -> None:
+    def __init__(
+        self,
+        seed: int,
+        dtype: str,
+        vocabulary: Vocabulary = EVERYTHING,
+        nodes: int = 14,
+        extent: int | None = None,
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.dtype = np.dtype(dtype)
         self.vocabulary = vocabulary
-        extents = self._extents()
+        extents = self._extents() if extent is None else self._around(extent)
         count = int(self.rng.integers(1, 4))
         self.inputs = [input_node(Aval(self._shape(extents), self.dtype)) for _ in range(count)]
         self.pool = list(self.inputs)
@@ -128,6 +154,11 @@ class RandomGraph:
         while math.prod(extents) > LARGEST_SIZE:
             extents[int(np.argmax(extents))] = int(self.rng.choice(SIZES[:5]))
         return extents
+
+    def _around(self, extent: int) -> list[int]:
+        """Three sizes, among them the given one."""
+        extents = [extent, *map(int, self.rng.choice(SIZES[:4], 2))]
+        return [extents[i] for i in self.rng.permutation(3)]
 
     def _shape(self, extents: list[int]) -> tuple[int, ...]:
         ndim = int(self.rng.choice([0, 1, 2, 2, 3]))

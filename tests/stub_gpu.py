@@ -48,9 +48,10 @@ class DeviceArray(np.ndarray):  # type: ignore[type-arg]
             return np.empty(shape, dtype).view(cls)
         size = np.dtype(dtype).itemsize
         steps = strides or np.empty(shape, dtype).strides
-        reach = sum(max(n - 1, 0) * s for n, s in zip(shape, steps, strict=True))
-        memory = (ctypes.c_byte * (reach + size)).from_address(memptr.ptr)
-        array = np.ndarray(shape, dtype, memory, 0, strides).view(cls)
+        spans = [max(n - 1, 0) * s for n, s in zip(shape, steps, strict=True)]
+        below = sum(min(span, 0) for span in spans)
+        memory = (ctypes.c_byte * (sum(map(abs, spans)) + size)).from_address(memptr.ptr + below)
+        array = np.ndarray(shape, dtype, memory, -below, strides).view(cls)
         array.owner = memptr.owner
         return array
 

@@ -7,11 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 from compare import assert_same_bits, drawn
+from device_programs import check_on_device
 from golden_graphs import GOLDEN
+from op_cases import cases_of, sample_graph, table
+from random_graphs import DTYPES, RandomGraph
 from stub_gpu import StubDriver, on_device, stub_gpu  # noqa: F401
 
 import jitgrad
 import jitgrad.signature
+from jitgrad.ir import Aval, Graph, capture, input_node, literal
+from jitgrad.ops import OPS
+from jitgrad.ops.structure import reduce_axes
 from jitgrad.runtime.cuda import driver, execute
 from jitgrad.runtime.cuda.driver import CudaError
 from jitgrad.runtime.execute import compile_graph
@@ -113,3 +119,35 @@ def test_an_unknown_target_is_refused() -> None:
 def test_the_text_for_a_gpu_needs_none() -> None:
     text = jitgrad.grad(lambda x: np.sum(np.tanh(x))).source(np.ones(5000), target="cuda")
     assert "for lo in range(group(), units, groups()):" in text and "for i in each(m):" in text
+
+
+@pytest.mark.parametrize("name", list(table())[::10])
+def test_programs_of_ops(name: str, stub_gpu: StubDriver) -> None:  # noqa: F811
+    case = next(cases_of(name))
+    check_on_device(*sample_graph(case), case.name, on_device)
+
+
+@pytest.mark.parametrize("seed", [3, 17, 48, 61, 80])  # with products, library calls, scans of several blocks
+def test_programs_of_random_graphs(seed: int, stub_gpu: StubDriver) -> None:  # noqa: F811
+    drawn = RandomGraph(seed, DTYPES[seed % len(DTYPES)])
+    arrays = [np.array(a, order="C") for a in drawn.arrays()]
+    check_on_device(drawn.graph(), arrays, f"seed {seed}", on_device)
+
+
+def test_outputs_that_no_kernel_writes(stub_gpu: StubDriver) -> None:  # noqa: F811
+    x = input_node(Aval((2, 3), np.dtype("float64")))
+    y = OPS["exp"](x)
+    constant = capture(np.arange(4.0))
+    graph = Graph((x,), (x, y, y, constant, literal(2.5, np.dtype("float64"))))
+    check_on_device(graph, [np.arange(6.0).reshape(2, 3)], "as they are", on_device)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0), (1,)])
+def test_arrays_without_axes_or_elements(shape: tuple[int, ...], stub_gpu: StubDriver) -> None:  # noqa: F811
+    x = input_node(Aval(shape, np.dtype("float32")))
+    y = OPS["tanh"](x) + 1
+    graph = Graph(
+        (x,),
+        (y, reduce_axes(OPS["sum"], y, tuple(range(len(shape)))), y * capture(np.full((), 2, np.float32))),
+    )
+    check_on_device(graph, [np.full(shape, 0.5, np.float32)], f"{shape}", on_device)

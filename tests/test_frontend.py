@@ -95,7 +95,7 @@ def assert_plain_python_agrees(graph: Graph, arrays: Sequence[Array], label: str
     program = compile_graph(graph, strides_of(arrays))
     for step in program.kernels:
         nodes = [p.value for p in step.source.parameters if p.kind == "input"]
-        read = values_of(nodes, program, arrays)
+        read = values_of(nodes, program.program, arrays)
         got, expected = (written_by(run, step.source, read) for run in (in_plain_python, compiled))
         assert_same_bits(got, expected, f"{label}: {step.source.text}")
     return len(program.kernels)

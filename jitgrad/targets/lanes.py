@@ -234,9 +234,8 @@ class LanePrinter(Printer):
         beyond = "lane"
         for axis in reversed(range(1, outer)):
             size = self.names.size(("extent", axis), self.kernel.domain[axis], "d")
-            inverse = self.names.size(
-                ("inverse", axis), WHOLE // min(self.kernel.domain[axis], WIDTH) + 1, "d"
-            )
+            rows = max(min(self.kernel.domain[axis], WIDTH), 1)
+            inverse = self.names.size(("inverse", axis), WHOLE // rows + 1, "d")
             self._write(self.depth + 1, f"k{axis} = f{axis} + {beyond}")
             times = f"(k{axis} - {size}) * {inverse} // {WHOLE} + 1"
             self._write(self.depth + 1, f"e{axis} = select(k{axis} < {size}, 0, {times})")

@@ -52,7 +52,7 @@ def _share(function: ast.FunctionDef) -> None:
     body = _statements(function.body)
     if function.name == "kernel":
         turn = [*_parsed("hi = lo + 1"), *body]
-        if any(_is_sync(node) for statement in body for node in ast.walk(statement)):
+        if any(map(_waits, body)):
             turn += _parsed("sync()")
             _drop_double(turn)
         body = [_loop("lo", "range(group(), units, groups())", turn)]
@@ -95,7 +95,7 @@ def _shared_loop(loop: ast.For) -> list[ast.stmt]:
         # Each thread comes back to its own elements, whatever the turn of the outer loop.
         barrier = _taken(loop)
         return [loop, *barrier]
-    if any(map(_is_sync, _inside(loop))) and not _is_one_unit(loop):
+    if any(map(_waits, loop.body)) and not _is_one_unit(loop):
         loop.body = [*loop.body, *_parsed("sync()")]
         _drop_double(loop.body)
     return [loop]
@@ -103,7 +103,8 @@ def _shared_loop(loop: ast.For) -> list[ast.stmt]:
 
 def _is_one_unit(loop: ast.For) -> bool:
     """Whether a loop runs from `lo` to `hi`, which is a single turn."""
-    return any(isinstance(node, ast.Name) and node.id == "lo" for node in ast.walk(loop.iter))
+    assert isinstance(loop.iter, ast.Call)
+    return [ast.unparse(argument) for argument in loop.iter.args] == ["lo", "hi"]
 
 
 def _each(loop: ast.For, body: Sequence[ast.stmt]) -> ast.For:
@@ -197,6 +198,11 @@ def _written(node: ast.AST) -> list[str]:
 
 def _barrier(names: Sequence[str]) -> list[ast.stmt]:
     return _parsed("sync()") if any(not name.startswith("y") for name in names) else []
+
+
+def _waits(statement: ast.stmt) -> bool:
+    """Whether a thread waits for others in a statement, so that one may be a turn behind another."""
+    return _cooperates(statement) or any(map(_is_sync, ast.walk(statement)))
 
 
 def _is_sync(node: ast.AST) -> bool:
