@@ -40,9 +40,12 @@ _LATER = {
     "jit": "jitgrad.jit",
     "jvp": "jitgrad.derivatives",
     "load": "jitgrad.eager.functions.serialization",
+    "optim": "jitgrad.optim",
+    "safetensors": "jitgrad.safetensors",
     "save": "jitgrad.eager.functions.serialization",
     "serialization": "jitgrad.eager.functions.serialization",
     "set_num_threads": "jitgrad.machine.threads",
+    "utils": "jitgrad.utils",
     "value_and_grad": "jitgrad.derivatives",
     "viz": "jitgrad.viz",
     "vjp": "jitgrad.derivatives",
@@ -50,6 +53,9 @@ _LATER = {
 }
 
 if TYPE_CHECKING:
+    from jitgrad import optim as optim
+    from jitgrad import safetensors as safetensors
+    from jitgrad import utils as utils
     from jitgrad import viz as viz
     from jitgrad.derivatives import grad as grad
     from jitgrad.derivatives import hessian as hessian

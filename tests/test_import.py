@@ -18,15 +18,19 @@ LATER = (
         "jit",
         "jvp",
         "load",
+        "optim",
+        "safetensors",
         "save",
         "serialization",
         "set_num_threads",
+        "utils",
         "value_and_grad",
         "vjp",
         "viz",
         "vmap",
     ),
 )
+MODULES = {"optim", "safetensors", "serialization", "utils", "viz"}
 HEAVY = {"llvmlite", "scipy", "jitgrad.jit", "jitgrad.fuse", "jitgrad.targets", "jitgrad.runtime"}
 
 
@@ -130,7 +134,7 @@ def test_type_checkers_see_the_same_names_as_the_interpreter() -> None:
         node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
     )
     declared = {
-        alias.asname: f"{node.module}.{alias.name}" if alias.name in ("serialization", "viz") else node.module
+        alias.asname: f"{node.module}.{alias.name}" if alias.name in MODULES else node.module
         for node in branch.body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names

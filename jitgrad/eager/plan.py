@@ -7,7 +7,7 @@ only those that the adjoint's graph leads to. Large arrays run in compiled kerne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -40,10 +40,14 @@ Mask = tuple[bool, ...]
 
 
 class Evaluator:
-    """A graph as a list of NumPy calls, or as kernels where its arrays are large."""
+    """A graph as a list of NumPy calls, or as kernels where its arrays are large.
+
+    Kernels may write results into the inputs at the places `donated`.
+    """
 
     __slots__ = (
         "_compiled",
+        "_donated",
         "_graph",
         "_rest",
         "_results",
@@ -53,8 +57,9 @@ class Evaluator:
         "worth_compiling",
     )
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, donated: Collection[int] = ()) -> None:
         self._graph = graph
+        self._donated = donated
         nodes = [n for n in toposort((*graph.inputs, *graph.outputs)) if n not in set(graph.inputs)]
         places = {n: i for i, n in enumerate((*graph.inputs, *nodes))}
         self._rest: list[Any] = [literal_value(n) if n.op is LITERAL else None for n in nodes]
@@ -92,7 +97,7 @@ class Evaluator:
         strides = tuple([None if a.flags.c_contiguous else a.strides for a in given])
         compiled = self._compiled.get(strides)
         if compiled is None:
-            compiled = self._compiled[strides] = compile_graph(self._graph, strides)
+            compiled = self._compiled[strides] = compile_graph(self._graph, strides, self._donated)
         results: list[Array] = compiled(given)
         return results
 

@@ -101,6 +101,18 @@ default_generator = Generator()
 default_generator.seed()
 
 
+def _after_fork() -> None:
+    """Continue from the same state in a forked process, by a source whose lock no lost thread holds."""
+    if "draw" in default_generator.__dict__:
+        now = default_generator.get_state()
+        del default_generator.draw
+        default_generator.set_state(now)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def manual_seed(seed: Any) -> Generator:
     """Start the default generator anew from a seed, and return it."""
     return default_generator.manual_seed(seed)

@@ -11,8 +11,10 @@ import collections
 import io
 import os
 import pickle
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -250,6 +252,13 @@ _UNSAFE = (
 )
 
 
+_DAMAGED = (
+    *(AttributeError, EOFError, LookupError, MemoryError, NotImplementedError, OverflowError, TypeError),
+    *(ValueError, struct.error, zipfile.BadZipFile, zlib.error),
+)
+"""What bytes raise that `save` cannot have written."""
+
+
 class _Loader(pickle._Unpickler):
     """Makes the objects of a pickle; with `weights_only`, from nothing but what is listed."""
 
@@ -298,7 +307,7 @@ class _Archive:
         found = self.storages.get(key)
         if found is None:
             if self.swapped:
-                raise ValueError("the file was written on a machine with another byte order")
+                raise RuntimeError("the file was written on a machine with another byte order")
             content = bytearray(self.file.read(f"{self.folder}data/{key}"))
             found = self.storages[key] = UntypedStorage(np.frombuffer(content, np.uint8))
             _placed(found, location, self.map_location)
@@ -346,7 +355,9 @@ def load(
             archive = _Archive(file, map_location)
             pickled = io.BytesIO(file.read(f"{archive.folder}data.pkl"))
             return _Loader(pickled, archive, weights_only is not False).load()
-    except zipfile.BadZipFile:
+    except _DAMAGED as error:
+        if weights_only is False and not isinstance(error, zipfile.BadZipFile):
+            raise
         raise pickle.UnpicklingError(
-            "Weights only load failed: this is no archive that torch.save has written"
-        ) from None
+            f"Weights only load failed: this is no archive that torch.save has written, or damaged: {error!r}"
+        ) from error
