@@ -1,13 +1,15 @@
-"""Draw a tape, local derivatives along its paths, and what a function of arrays becomes when compiled."""
+"""Draw tapes, derivatives along their paths, what functions of arrays become when compiled, and networks."""
 
 import sys
 from pathlib import Path
+from runpy import run_path
 
 import numpy as np
 
 import jitgrad
 import jitgrad as torch
-from jitgrad.viz import draw_graph, make_dot
+from jitgrad import nn
+from jitgrad.viz import draw_graph, draw_model, make_dot
 
 HERE = Path(sys.argv[1] if len(sys.argv) > 1 and Path(sys.argv[1]).is_dir() else ".")
 
@@ -49,6 +51,17 @@ def cross_entropy(w, x, labels):
     return np.mean(np.log(np.sum(np.exp(scores), axis=1)) - np.sum(scores * labels, axis=1))
 
 
+def perceptron():
+    hidden = [part for _ in range(3) for part in (nn.Linear(32, 32), nn.Tanh(), nn.Dropout(0.1))]
+    net = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), *hidden, nn.Linear(32, 10))
+    return draw_model(net, torch.zeros(8, 64), direction="right", theme="dark")
+
+
+def resnet18():
+    network = run_path(str(Path(__file__).with_name("resnet18.py")))["ResNet18"]
+    return draw_model(network(), torch.zeros(2, 3, 224, 224))
+
+
 ARRAYS = np.full((4, 3), 0.1), np.ones((8, 4)), np.eye(3)[np.arange(8) % 3]
 
 PICTURES = {
@@ -56,6 +69,8 @@ PICTURES = {
     "detached": detached(),
     "paths": paths(),
     "network": network(),
+    "perceptron": perceptron(),
+    "resnet18": resnet18(),
     "graph": draw_graph(cross_entropy, *ARRAYS),
     "adjoint": draw_graph(cross_entropy, *ARRAYS, which="adjoint"),
     "program": draw_graph(jitgrad.value_and_grad(cross_entropy), *ARRAYS, which="program"),

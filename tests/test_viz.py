@@ -25,7 +25,6 @@ from jitgrad.viz.partials import MAX_PATHS, partials, paths_between
 from jitgrad.viz.picture import (
     MARKS,
     MAX_WORK,
-    ROLES,
     Arrow,
     Box,
     Frame,
@@ -34,6 +33,7 @@ from jitgrad.viz.picture import (
     _work,
     with_own_leaves,
 )
+from jitgrad.viz.themes import LIGHT
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -83,7 +83,7 @@ def test_leaf_operation_and_output_are_told_apart() -> None:
         (("x", "(1,)"), "leaf"),
     ]
     assert edges(picture) == {("x", "MulBackward0"), ("MulBackward0", "output")}
-    looks = [ROLES[box.role] for box in picture.boxes]
+    looks = [LIGHT.roles[box.role] for box in picture.boxes]
     assert len({look.fill for look in looks}) == len({(look.shape, look.style) for look in looks}) == 3
 
 
@@ -622,7 +622,7 @@ def test_files_are_of_the_kind_that_their_name_says(picture: Picture, tmp_path: 
         pixels = np.asarray(image.convert("RGB"))
     assert pixels.shape[0] > 200 and pixels.shape[1] > 200
     colours = {tuple(pixel) for pixel in pixels.reshape(-1, 3).tolist()}
-    wanted = (ROLES[role].fill for role in ("leaf", "operation", "output", "saved"))
+    wanted = (LIGHT.roles[role].fill for role in ("leaf", "operation", "output", "saved"))
     assert {tuple(bytes.fromhex(fill[1:])) for fill in wanted} <= colours
 
 

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 _LATER = {
     "Picture": "jitgrad.viz.picture",
     "draw_graph": "jitgrad.viz.functions",
+    "draw_model": "jitgrad.viz.models",
     "make_dot": "jitgrad.viz.tape",
     "trace_table": "jitgrad.viz.traces",
 }
 
 if TYPE_CHECKING:
     from jitgrad.viz.functions import draw_graph as draw_graph
+    from jitgrad.viz.models import draw_model as draw_model
     from jitgrad.viz.picture import Picture as Picture
     from jitgrad.viz.tape import make_dot as make_dot
     from jitgrad.viz.traces import trace_table as trace_table

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from jitgrad.location import user_line
 from jitgrad.viz import graphviz
+from jitgrad.viz.themes import LIGHT, THEMES, Theme
 
 MAX_NODES = 5000
 MAX_WORK = 100_000
@@ -20,29 +21,11 @@ FONT = "Courier"
 """A font of one width, so that text fits its box whatever font is at hand where the picture is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
-    """How boxes of one kind look."""
-
-    shape: str
-    fill: str
-    line: str
-    style: str = "filled"
-
-
-ROLES = {
-    "leaf": Role("box", "#cfe2f7", "#1f5fa8"),
-    "operation": Role("box", "#f1f3f5", "#868e96", "filled,rounded"),
-    "output": Role("box", "#cdeecb", "#23783c", "filled,bold"),
-    "saved": Role("note", "#fdebc3", "#a86f14"),
-    "adjoint": Role("box", "#fbdcd3", "#b5482a", "filled,rounded"),
-    "array": Role("cylinder", "#fdf3cf", "#94781f"),
-    "call": Role("component", "#e7dcf8", "#6b46c1"),
-    "more": Role("plain", "#ffffff", "#868e96", ""),
-}
-INK, FAINT, FRAME, FRAME_LINE = "#2b2d33", "#7b848e", "#f8f9fb", "#adb5bd"
 MARKS = ("#c92a2a", "#1864ab", "#2b8a3e", "#862e9c", "#d9480f", "#0b7285", "#a61e4d", "#5c940d")
 """The colours of highlighted paths; the first also marks what several have in common."""
+
+DIRECTIONS = {"down": "", "right": "LR"}
+"""Where arrows go, and what Graphviz calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +62,14 @@ class Line:
     """A line of text above the picture."""
 
     text: str
-    colour: str = INK
+    colour: str = LIGHT.ink
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
     """A graph to be drawn: shown by notebooks, written to a file by `save`.
+
+    `theme` is a name in THEMES; arrows go "down" or to the "right", at least `gap` inches from box to box.
 
     >>> picture = Picture((Box("x", ("x",), "leaf"), Box("y", ("exp",), "output")), (Arrow("x", "y"),))
     >>> picture.source.splitlines()[-2]
@@ -95,6 +80,9 @@ class Picture:
     arrows: tuple[Arrow, ...]
     frames: tuple[Frame, ...] = ()
     caption: tuple[Line, ...] = ()
+    theme: str = "light"
+    direction: str = "down"
+    gap: float = 0.35
 
     @property
     def source(self) -> str:
@@ -152,28 +140,31 @@ def _attributes(**values: str) -> str:
 
 
 def _dot(picture: Picture) -> str:
+    theme = THEMES[picture.theme]
     care = CARELESS if _work(picture) > MUCH_WORK else {}
     whole = _attributes(
         label="".join(f"{line.text}\n" for line in picture.caption),
         labelloc="t",
         fontname=FONT,
         fontsize="12",
-        fontcolor=INK,
+        fontcolor=theme.ink,
+        bgcolor=theme.background,
+        rankdir=DIRECTIONS[picture.direction],
         pad="0.2",
-        ranksep="0.35",
+        ranksep=str(picture.gap),
         **care,
     )
     nodes = _attributes(fontname=FONT, fontsize="10", margin="0.12,0.06", height="0.3", width="0.3")
-    edges = _attributes(fontname=FONT, fontsize="9", arrowsize="0.6", color=FAINT, fontcolor=INK)
+    edges = _attributes(fontname=FONT, fontsize="9", arrowsize="0.6", color=theme.faint, fontcolor=theme.ink)
     lines = ["digraph {", f"graph {whole}", f"node {nodes}", f"edge {edges}"]
-    lines += map(_box, picture.boxes)
+    lines += [_box(box, theme) for box in picture.boxes]
     for number, frame in enumerate(picture.frames):
         look = _attributes(
             label=frame.title,
             labeljust="l",
             style="filled,rounded",
-            fillcolor=FRAME,
-            color=FRAME_LINE,
+            fillcolor=theme.frame,
+            color=theme.frame_line,
             fontsize="10",
         )
         inside = " ".join(map(_quoted, frame.keys))
@@ -182,15 +173,15 @@ def _dot(picture: Picture) -> str:
     return "\n".join([*lines, "}"])
 
 
-def _box(box: Box) -> str:
-    role = ROLES[box.role]
+def _box(box: Box, theme: Theme) -> str:
+    role = theme.roles[box.role]
     look = _attributes(
         label="\n".join(box.lines),
         shape=role.shape,
         style=role.style,
         fillcolor=role.fill,
         color=role.line,
-        fontcolor=INK,
+        fontcolor=theme.ink,
         tooltip=box.tip or " ".join(box.lines),
     )
     return f"{_quoted(box.key)} {look}"
@@ -241,7 +232,8 @@ def _within(picture: Picture, results: Iterable[str], depth: int) -> Picture:
     arrows = [a for a in picture.arrows if a.tail in kept and a.head in kept]
     arrows += [Arrow(f"before {key}", key, style="dashed") for key in cut]
     frames = [replace(f, keys=tuple(key for key in f.keys if key in kept)) for f in picture.frames]
-    return Picture(tuple(boxes), tuple(arrows), tuple(f for f in frames if f.keys), picture.caption)
+    kept_frames = tuple(f for f in frames if f.keys)
+    return replace(picture, boxes=tuple(boxes), arrows=tuple(arrows), frames=kept_frames)
 
 
 def _work(picture: Picture) -> int:
