@@ -58,14 +58,13 @@ def value_and_grad(
     >>> value_and_grad(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
     (np.float64(9.0), array([ 3., 12.]))
     """
-    if function is None:
-        options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
-        options |= {"donate_argnums": donate_argnums, "target": target}
-        return partial(value_and_grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=True)
-    return Function(
-        function, gradient, static_argnames, engine_for(fastmath, target), donated_numbers(donate_argnums)
-    )
+    engine, donated = engine_for(fastmath, target), donated_numbers(donate_argnums)
+
+    def transformed(function: Any) -> Function:
+        return Function(function, gradient, static_argnames, engine, donated)
+
+    return transformed if function is None else transformed(function)
 
 
 def grad(
@@ -85,14 +84,13 @@ def grad(
     >>> grad(grad(lambda x: x**3))(2.0)
     np.float64(12.0)
     """
-    if function is None:
-        options: dict[str, Any] = {"argnums": argnums, "has_aux": has_aux, "fastmath": fastmath}
-        options |= {"donate_argnums": donate_argnums, "target": target}
-        return partial(grad, static_argnames=static_argnames, **options)
     gradient = Gradient(_argnums(argnums), has_aux, with_value=False)
-    return Function(
-        function, gradient, static_argnames, engine_for(fastmath, target), donated_numbers(donate_argnums)
-    )
+    engine, donated = engine_for(fastmath, target), donated_numbers(donate_argnums)
+
+    def transformed(function: Any) -> Function:
+        return Function(function, gradient, static_argnames, engine, donated)
+
+    return transformed if function is None else transformed(function)
 
 
 # vjp --------------------------------------------------------------------------------------------------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from jitgrad.location import user_line
 from jitgrad.runtime import execute as cpu
+from jitgrad.runtime.cuda.arrays import on
 from jitgrad.signature import Input
 
 Engine = Callable[..., Any]  # of a graph, the strides of its inputs, and the places of donated ones
@@ -50,6 +52,12 @@ def chosen(engine: Engine, inputs: Sequence[Input]) -> Engine:
             "Copy them to one of these first"
         )
     return on_device(engine) if devices else engine
+
+
+def at_home(inputs: Sequence[Input]) -> AbstractContextManager[Any]:
+    """Make the device on which arguments lie, if they lie on one, the current one while a program is made."""
+    devices = [i.device for i in inputs if i.device is not None]
+    return on(devices[0]) if devices else nullcontext()
 
 
 def strides_for(engine: Engine, inputs: Sequence[Input]) -> list[tuple[int, ...] | None]:

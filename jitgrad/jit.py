@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad import stored
-from jitgrad.engines import Engine, chosen, engine_for, is_on_cpu, strides_for
+from jitgrad.engines import Engine, at_home, chosen, engine_for, is_on_cpu, strides_for
 from jitgrad.errors import JitgradWarning
 from jitgrad.explain import explain, measured
 from jitgrad.fuse import fuse
@@ -322,7 +322,8 @@ class Function:
         taken = tuple(place for place in self._given_away(arguments) if not inputs[place].scalar)
         engine = chosen(self._engine, inputs)
         strides = strides_for(engine, inputs)
-        compiled = engine(graph, strides, taken) if taken else engine(graph, strides)
+        with at_home(inputs):
+            compiled = engine(graph, strides, taken) if taken else engine(graph, strides)
         outputs = _outputs(leaves, tree)
         copied = tuple(place for place, i in enumerate(inputs) if i.contiguous)
         if identity is not None and isinstance(compiled, Compiled) and not outside.arrays:

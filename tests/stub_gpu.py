@@ -68,6 +68,21 @@ class DeviceArray(np.ndarray):  # type: ignore[type-arg]
         return {**self.__array_interface__, "version": 3}
 
 
+class StubDevice:
+    """The current device: there is one."""
+
+    id = 0
+
+    def __init__(self, number: int = 0) -> None:
+        assert number == 0
+
+    def __enter__(self) -> StubDevice:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+
 def on_device(array: Any, order: Any = None) -> DeviceArray:
     return np.array(array, order=order).view(DeviceArray)
 
@@ -84,9 +99,7 @@ def stub_cupy() -> ModuleType:
     cupy.argsort = lambda array, kind: on_device(np.argsort(array, kind=kind))
     cupy.searchsorted = lambda array, wanted: on_device(np.searchsorted(array, wanted))
     cupy.arange = lambda count: on_device(np.arange(count))
-    cupy.cuda = SimpleNamespace(
-        Device=lambda *_: SimpleNamespace(id=0), get_current_stream=lambda: SimpleNamespace(ptr=77)
-    )
+    cupy.cuda = SimpleNamespace(Device=StubDevice, get_current_stream=lambda: SimpleNamespace(ptr=77))
     return cupy
 
 

@@ -30,10 +30,9 @@ from jitgrad.runtime.plan import (
 from jitgrad.runtime.reuse import may_overwrite
 from jitgrad.targets.cpu import words
 from jitgrad.targets.emit import emit
-from jitgrad.targets.source import Parameter, Source
+from jitgrad.targets.source import ALIGNMENT, Source, padded_bytes
 from jitgrad.views import views_from
 
-ALIGNMENT = 64
 SECONDS_PER_COST = 5e-12  # for each byte of an element and each unit of an op's cost, vectorised
 SECONDS_PER_BYTE = 15e-12
 PARALLEL_SECONDS = 25e-6  # below this, waking a second thread (6 to 8 us) brings little
@@ -286,14 +285,9 @@ def _content(step: Emitted) -> tuple[tuple[int, ...], int]:
             content[place] = words(parameter)
         elif parameter.kind == "temp":
             content[place] = bytes_per_slot
-            bytes_per_slot += _padded_bytes(parameter)
+            bytes_per_slot += padded_bytes(parameter)
     content[: threads.ARGS] = [0, 0, step.source.units, grain, 0, bytes_per_slot]
     return tuple(content), bytes_per_slot * slots + ALIGNMENT if bytes_per_slot else 0
-
-
-def _padded_bytes(parameter: Parameter) -> int:
-    size: int = parameter.value * parameter.dtype.itemsize
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def _grain(units: int, seconds: float) -> tuple[int, int]:

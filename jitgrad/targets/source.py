@@ -10,6 +10,8 @@ import numpy as np
 
 from jitgrad.ir import Node, literal_value
 
+ALIGNMENT = 64  # bytes, of temporaries
+
 ParameterKind = Literal["size", "literal", "input", "output", "work", "temp"]
 COMBINE = {"sum": "{0} + {1}", "prod": "{0} * {1}", "max": "maximum({0}, {1})", "min": "minimum({0}, {1})"}
 COMBINE |= {"any": "{0} | {1}", "all": "{0} & {1}"}
@@ -26,6 +28,12 @@ class Parameter:
     kind: ParameterKind
     dtype: np.dtype[Any]
     value: Any
+
+
+def padded_bytes(temporary: Parameter) -> int:
+    """Return the bytes that a temporary takes, a multiple of ALIGNMENT."""
+    size: int = temporary.value * temporary.dtype.itemsize
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True, slots=True)

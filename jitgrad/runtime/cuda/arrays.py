@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,12 @@ def device_of(array: DeviceArray) -> int:
     """Return the number of the device on which an array lies."""
     number: int = array.device.id
     return number
+
+
+def on(device: int) -> AbstractContextManager[Any]:
+    """Make a device the current one for a while."""
+    context: AbstractContextManager[Any] = cupy().cuda.Device(device)
+    return context
 
 
 def view(array: DeviceArray, shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> DeviceArray:

@@ -12,7 +12,6 @@ LOG_BYTES = 16384
 
 # Numbers of the driver's interface (cuda.h).
 CAPABILITY_MAJOR, CAPABILITY_MINOR, MULTIPROCESSORS = 75, 76, 16
-LOCAL_BYTES, REGISTERS = 3, 4
 JIT_ERROR_LOG, JIT_ERROR_LOG_BYTES = 5, 6
 INPUT_PTX = 1
 
@@ -51,12 +50,6 @@ class Driver:
         self.check("cuDeviceGetCount", ctypes.byref(count))
         return count.value
 
-    def use(self, device: int) -> None:
-        """Let this thread work on a device, in the context that other libraries use too."""
-        context = Pointer()
-        self.check("cuDevicePrimaryCtxRetain", ctypes.byref(context), device)
-        self.check("cuCtxSetCurrent", context)
-
     def attribute(self, device: int, attribute: int) -> int:
         value = Int()
         self.check("cuDeviceGetAttribute", ctypes.byref(value), attribute, device)
@@ -88,18 +81,6 @@ class Driver:
             return ctypes.string_at(cubin.value, size.value)
         finally:
             self.check("cuLinkDestroy", state)
-
-    def function_attribute(self, function: int, attribute: int) -> int:
-        value = Int()
-        self.check("cuFuncGetAttribute", ctypes.byref(value), attribute, Pointer(function))
-        return value.value
-
-    def blocks_per_multiprocessor(self, function: int, threads: int, shared_bytes: int) -> int:
-        """Return how many blocks of a function run on one multiprocessor at once."""
-        count = Int()
-        name = "cuOccupancyMaxActiveBlocksPerMultiprocessor"
-        self.check(name, ctypes.byref(count), Pointer(function), threads, Word(shared_bytes))
-        return count.value
 
     @property
     def launch_address(self) -> int:

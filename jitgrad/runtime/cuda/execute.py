@@ -53,11 +53,6 @@ class GridStep:
         return modules.load(self.grid.as_aligned() if aligned else self.grid, driver, device)
 
     @property
-    def shared_bytes(self) -> int:
-        form = self.grid.form
-        return form.block // form.threads * self.grid.temporary_bytes if form.shared else 0
-
-    @property
     def scratch_bytes(self) -> int:
         """Global memory for temporaries that do not fit into shared memory."""
         form = self.grid.form
@@ -83,6 +78,10 @@ class Compiled:
         self._runs: dict[bool, list[_Run]] = {True: [], False: []}
 
     def __call__(self, given: Sequence[Any]) -> list[DeviceArray]:
+        with arrays.on(self.device):
+            return self._called(given)
+
+    def _called(self, given: Sequence[Any]) -> list[DeviceArray]:
         taken = [arrays.as_device_array(array) for array in given]
         aligned = all(array.data.ptr % VECTOR_BYTES == 0 for array in taken)
         idle = self._runs[aligned]  # what a call in another thread is filling just now is not among them
@@ -174,14 +173,11 @@ def _placed(compiled: Compiled) -> _Arena:
     kept = set(compiled.program.outputs)
     last = {b: place for place, step in enumerate(compiled.steps) for b in _arrays_of(step)}
     for place, step in enumerate(compiled.steps):
-        if isinstance(step, Call):
-            made: list[Buffer | GridStep] = []
-        else:
-            written = [p.value for grid in step for p in grid.grid.parameters if p.kind != "input"]
-            new = dict.fromkeys(b for b in written if isinstance(b, (Node, Work)) and b not in kept)
-            made = [b for b in new if b not in arena.offsets]
-            for buffer in made:
-                arena.take(buffer, _bytes_of(buffer))  # type: ignore[arg-type]
+        if not isinstance(step, Call):
+            written = [p.value for grid in step for p in grid.grid.parameters if p.kind in ("output", "work")]
+            for buffer in dict.fromkeys(written):
+                if buffer not in kept and buffer not in arena.offsets:
+                    arena.take(buffer, _bytes_of(buffer))
             scratch = [grid for grid in step if grid.scratch_bytes]
             for grid in scratch:
                 arena.take(grid, grid.scratch_bytes)
@@ -276,7 +272,7 @@ class _Run:
             places += [begin + place for place, _ in pointers]
             slots += [slot for _, slot in pointers]
             function = step.function(self.compiled.driver, self.compiled.device, self.aligned)
-            shapes.append(Shape(function, step.x, step.y, step.grid.form.block, step.shared_bytes))
+            shapes.append(Shape(function, step.x, step.y, step.grid.form.block, step.grid.shared_bytes))
             begin += len(block)
         launches = Launches(self.compiled.driver, shapes, blocks)
         replay: Replay | None = None

@@ -14,7 +14,6 @@ import numpy as np
 from jitgrad.machine import code, native
 from jitgrad.runtime.cuda.driver import CudaError, Driver
 
-ROW = 6
 BUFFER_POINTER, BUFFER_SIZE = 1, 2  # keys of the driver's `extra` list, which 0 ends
 _SYMBOL = "jitgrad_launch_grids"
 

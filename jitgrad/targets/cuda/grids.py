@@ -16,7 +16,7 @@ from jitgrad.targets.cuda.device import WARP, functions
 from jitgrad.targets.cuda.frontend import MULTIPLE, Form, sizes_of_steps
 from jitgrad.targets.cuda.threaded import spreads, threaded
 from jitgrad.targets.emit import emit
-from jitgrad.targets.source import Parameter
+from jitgrad.targets.source import Parameter, padded_bytes
 
 MOST_THREADS = 1024
 VECTOR = 4  # elements that a thread should have at least
@@ -24,7 +24,6 @@ USUAL_BLOCK = 256
 SHARED_BYTES = 48 << 10  # what a block may have on every GPU without asking
 BYTES_PER_THREAD = 64  # of temporaries: more leave a multiprocessor half empty
 BUSY = 1 << 17  # threads that keep a large GPU busy
-ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +52,11 @@ class Grid:
     def temporary_bytes(self) -> int:
         """How much memory a group's temporaries take."""
         return sum(map(padded_bytes, self._temporaries()))
+
+    @property
+    def shared_bytes(self) -> int:
+        """How much shared memory a launch asks for, for each block."""
+        return self.temporary_bytes * self.form.block // self.form.threads if self.form.shared else 0
 
     @property
     def described(self) -> str:
@@ -87,12 +91,6 @@ class Grid:
 
     def _temporaries(self) -> list[Parameter]:
         return [p for p in self.parameters if p.kind == "temp"]
-
-
-def padded_bytes(parameter: Parameter) -> int:
-    """Return the bytes that a temporary takes, a multiple of ALIGNMENT."""
-    size: int = parameter.value * parameter.dtype.itemsize
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def grids(kernel: Kernel, fastmath: bool = False) -> list[Grid]:

@@ -78,8 +78,8 @@ def inspected(grid: Grid, capability: tuple[int, int]) -> Inspection:
     assembled = assemble(ptx, capability)
     return Inspection(
         assembled.resources,
-        shared_bytes(grid),
-        occupancy(capability, assembled.resources.registers, grid.form.block, shared_bytes(grid)),
+        grid.shared_bytes,
+        occupancy(capability, assembled.resources.registers, grid.form.block, grid.shared_bytes),
         accesses(ptx, "ld"),
         accesses(ptx, "st"),
         bool(_WIDE.search(ptx)),
@@ -87,11 +87,6 @@ def inspected(grid: Grid, capability: tuple[int, int]) -> Inspection:
         ptx,
         assembled.cubin,
     )
-
-
-def shared_bytes(grid: Grid) -> int:
-    """Return the shared memory that a launch of a grid asks for, for each block."""
-    return grid.temporary_bytes * grid.form.block // grid.form.threads if grid.form.shared else 0
 
 
 def accesses(ptx: str, instruction: str) -> Mapping[int, int]:

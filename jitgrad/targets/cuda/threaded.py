@@ -19,7 +19,6 @@ from collections.abc import Iterable, Sequence
 
 from jitgrad.targets.cuda.device import FUNCTIONS, SPREADING, is_cooperative
 
-LOOPS = ("range", "few")
 FIRST_ALONE = "thread() == 0"
 
 
